@@ -1,0 +1,140 @@
+"""What is scanned: references to objects, payloads with their meta, and the request around them."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from typing import Any
+
+import msgspec
+
+from .body import Body
+
+
+class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One version of one stored object. `store` is the archiver's word: s3, gcs, azure_blob, …"""
+
+    store: str
+    bucket: str
+    key: str
+    version: str | None = None
+    etag: str | None = None
+    size: int | None = None
+    sequencer: str | None = None
+    event_id: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What makes two references the same bytes: store, bucket, key and version or etag."""
+        return "\x1f".join((self.store, self.bucket, self.key, self.version or self.etag or ""))
+
+
+class PayloadMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What comes with the bytes; `dispatch_to` names workers that this payload needs."""
+
+    should_archive: bool = True
+    should_scan: bool = True
+    extra_data: dict[str, Any] = {}
+    dispatch_to: list[str] = []
+
+
+class Payload:
+    """Bytes to scan, where they came from, and what is known about them; read-only for plugins."""
+
+    __slots__ = ("body", "depth", "extracted_by", "extracted_from", "meta", "payload_id")
+
+    def __init__(
+        self,
+        content: bytes | Body,
+        meta: PayloadMeta | None = None,
+        *,
+        payload_id: str = "",
+        depth: int = 0,
+        extracted_from: str | None = None,
+        extracted_by: str | None = None,
+    ) -> None:
+        """`payload_id` is given by the engine (semantics 10); `depth` is 0 for a root."""
+        self.body = content if isinstance(content, Body) else Body(content)
+        self.meta = meta or PayloadMeta()
+        self.payload_id = payload_id
+        self.depth = depth
+        self.extracted_from = extracted_from
+        self.extracted_by = extracted_by
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.body.size
+
+    @property
+    def name(self) -> str:
+        """The file's name as its source gave it, path and all, or an empty string."""
+        name = self.meta.extra_data.get("filename", "")
+        return name if isinstance(name, str) else ""
+
+    @property
+    def content(self) -> bytes:
+        """The bytes; a copy for a large payload, so prefer `view()` or `open()`."""
+        return self.body.content()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes."""
+        return self.body.sha256
+
+    def view(self) -> memoryview:
+        """The bytes without a copy."""
+        return self.body.view()
+
+    def head(self, size: int) -> bytes:
+        """The first `size` bytes, copied."""
+        return bytes(self.body.view()[:size])
+
+    def open(self) -> io.BufferedReader:
+        """A seekable reader over the bytes."""
+        return self.body.open()
+
+
+class RequestMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What the submitter said about the request as a whole."""
+
+    archive_payloads: bool = True
+    source: str | None = None
+    extra_data: dict[str, Any] = {}
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """One or more payloads to scan together, with their identity.
+
+    `start` names workers for the roots only; `passwords` are tried on encrypted payloads;
+    `unread` is what the source already knows was not read (a safe-mode retry, a missing object).
+    """
+
+    payloads: list[Any] = []
+    meta: RequestMeta = RequestMeta()
+    scan_id: str = ""
+    start: list[str] = []
+    passwords: list[str] = []
+    attempt: int = 1
+
+
+_NAMESPACE = uuid.UUID("6f2a1f3e-3f0b-5c55-9d53-2b1b2f6d9a11")
+
+
+def scan_id_for(deployment: str, identity: str, campaign: str = "live") -> str:
+    """Deterministic scan id (semantics 10): the same object in the same campaign, the same id."""
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join((deployment, campaign, identity))))
+
+
+def root_id(scan_id: str, ordinal: int) -> str:
+    """Deterministic payload id of a root."""
+    return _uuid5(scan_id, f"{ordinal}")
+
+
+def child_id(parent_id: str, plugin: str, ordinal: int) -> str:
+    """Deterministic payload id of the `ordinal`-th child that `plugin` took out of the parent."""
+    return _uuid5(parent_id, f"{plugin}\x1f{ordinal}")
+
+
+def _uuid5(parent: str, name: str) -> str:
+    return str(uuid.uuid5(uuid.UUID(parent), name))

@@ -1,0 +1,380 @@
+"""The six plugin kinds, what a worker may yield, and the `Job` that it is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
+
+import msgspec
+
+from .body import Body, BodyWriter, as_chunks
+from .errors import ErrorReport, LimitReached, PluginError, Reason, Unread
+from .limits import Budget, Deadline, Limits
+from .options import Options
+from .payload import ObjectRef, Payload, PayloadMeta
+
+if TYPE_CHECKING:
+    from .response import ScanResponse
+
+KINDS = ("worker", "dispatcher", "decorator", "archiver", "connector", "provider")
+
+
+class Child(msgspec.Struct, frozen=True, kw_only=True):
+    """A payload taken out of this one; make it with `job.child`, which counts its bytes."""
+
+    body: Any
+    meta: PayloadMeta = PayloadMeta()
+    truncated: Reason | None = None
+
+
+class Dispatch(msgspec.Struct, frozen=True):
+    """Another worker for this payload; `meta` reaches it in `job.dispatch_meta`."""
+
+    plugin: str
+    meta: dict[str, Any] = {}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One scored reason. `attack` holds ATT&CK technique ids such as `T1059.005`."""
+
+    name: str
+    score: int
+    detail: str = ""
+    attack: tuple[str, ...] = ()
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """Something that helps with related payloads; kind `password` is the one in use."""
+
+    kind: Literal["password"]
+    value: str
+
+
+Emit = Mapping[str, Any] | msgspec.Struct
+"""What a worker yields: a result (mapping or Struct), Child, Dispatch, Finding or Hint."""
+
+
+class Accepts(msgspec.Struct, frozen=True, kw_only=True):
+    """A cheap filter: a payload that it refuses does not concern the worker at all.
+
+    `magic` are prefixes, any of which must match at `magic_offset`; sizes are in bytes.
+    """
+
+    magic: tuple[bytes, ...] = ()
+    magic_offset: int = 0
+    min_bytes: int = 0
+
+    def match(self, payload: Payload) -> bool:
+        """True if the worker should see the payload."""
+        if payload.size < self.min_bytes:
+            return False
+        if not self.magic:
+            return True
+        longest = max(len(one) for one in self.magic)
+        head = bytes(payload.view()[self.magic_offset : self.magic_offset + longest])
+        return head.startswith(self.magic)
+
+
+class Job:
+    """What a worker may use while it works on one payload; counts what it spends."""
+
+    __slots__ = (
+        "_budget",
+        "_errors",
+        "_results",
+        "_scratch",
+        "_unread",
+        "deadline",
+        "dispatch_meta",
+        "passwords",
+        "plugin",
+    )
+
+    def __init__(
+        self,
+        plugin: str,
+        *,
+        budget: Budget,
+        deadline: Deadline,
+        results: Mapping[str, Any] | None = None,
+        dispatch_meta: Iterable[dict[str, Any]] = (),
+        passwords: Iterable[str] = (),
+        scratch: Path | None = None,
+    ) -> None:
+        """`results` are those of the workers that ran before, by name."""
+        self.plugin = plugin
+        self.deadline = deadline
+        self.dispatch_meta = list(dispatch_meta)
+        self.passwords = list(passwords)
+        self._budget = budget
+        self._results = results if results is not None else {}
+        self._errors: list[ErrorReport] = []
+        self._unread: list[Unread] = []
+        self._scratch = scratch
+
+    def child(
+        self,
+        chunks: Any,
+        *,
+        name: str | None = None,
+        should_scan: bool = True,
+        should_archive: bool = True,
+        dispatch_to: Iterable[str] = (),
+        **extra: Any,
+    ) -> Child:
+        """Write `chunks` (bytes, an iterable of bytes, or a reader) into a child payload.
+
+        Bytes are counted while they are written: at the limit the child ends there and is marked
+        truncated with the reason. Raises `LimitReached` when no further child is allowed at all.
+        `name` becomes `extra_data.filename`; `extra` is the rest of the child's `extra_data`.
+        An exception of the iterable passes through, and nothing of that child is kept: catch it
+        and yield `job.child` of what you have, or use `job.salvage`.
+        """
+        child, error = self._write(chunks, name, should_scan, should_archive, dispatch_to, extra)
+        if error is not None:
+            raise error
+        return child
+
+    def salvage(self, chunks: Any, *, name: str | None = None, **extra: Any) -> tuple[Child, Exception | None]:
+        """As `child`, but an `Exception` of the iterable ends the child there and is returned.
+
+        For data that turns out corrupt half-way: what could be read is scanned. A child cut short
+        by an exception is marked `corrupt`.
+        """
+        return self._write(chunks, name, True, True, (), extra)  # noqa: FBT003 - private, positional
+
+    def _write(
+        self,
+        chunks: Any,
+        name: str | None,
+        should_scan: bool,  # noqa: FBT001 - private, positional
+        should_archive: bool,  # noqa: FBT001 - private, positional
+        dispatch_to: Iterable[str],
+        extra: dict[str, Any],
+    ) -> tuple[Child, Exception | None]:
+        self._budget.check()
+        room, reason = self._budget.room()
+        writer = BodyWriter(self._scratch)
+        cut: Reason | None = None
+        error: Exception | None = None
+        try:
+            for chunk in as_chunks(chunks):
+                if writer.size + len(chunk) > room:
+                    writer.write(chunk[: room - writer.size])
+                    cut = reason
+                    break
+                if chunk:
+                    writer.write(chunk)
+                if self.deadline.expired:
+                    cut = Reason.TIMEOUT
+                    break
+        except Exception as raised:  # noqa: BLE001 - what was read stays; the caller gets the error
+            cut, error = Reason.CORRUPT, raised
+        self._budget.spend(writer.size)
+        meta = PayloadMeta(
+            should_scan=should_scan,
+            should_archive=should_archive,
+            dispatch_to=list(dispatch_to),
+            extra_data={"filename": name, **extra} if name is not None else extra,
+        )
+        return Child(body=writer.finish(), meta=meta, truncated=cut), error
+
+    def result_of(self, worker: str) -> Any:
+        """The result of a worker that ran before on this payload (see `requires`), or None."""
+        return self._results.get(worker)
+
+    def error(self, code: str, message: str, **facts: Any) -> None:
+        """Report an error and go on; `facts` are `observed`, `allowed`, `retryable`."""
+        self._errors.append(ErrorReport(plugin=self.plugin, code=code, message=message, **facts))
+
+    def unread(self, reason: Reason, message: str = "") -> None:
+        """Say that some bytes were not examined; the verdict is then not `clean`."""
+        self._unread.append(Unread(reason=reason, plugin=self.plugin, message=message))
+
+    @property
+    def children_left(self) -> int:
+        """How many more children are taken from this worker."""
+        return self._budget.children_left
+
+    @property
+    def bytes_left(self) -> int:
+        """How many bytes the next child may have."""
+        return self._budget.room()[0]
+
+    def drain(self) -> list[ErrorReport | Unread]:
+        """What was reported since the last call; for the engine."""
+        if not self._errors and not self._unread:
+            return []
+        reported: list[ErrorReport | Unread] = [*self._errors, *self._unread]
+        self._errors.clear()
+        self._unread.clear()
+        return reported
+
+
+_O = TypeVar("_O", bound=Options)
+
+
+class Plugin(Generic[_O]):
+    """Base of all plugins; the name is the module's, the options' type is the generic argument."""
+
+    kind: ClassVar[str] = ""
+    options_type: ClassVar[type[Options]] = Options
+    libraries: ClassVar[Mapping[str, str]] = {}
+    """Modules that this plugin imports when it works, and the extra (or advice) that brings each."""
+    errors: ClassVar[Mapping[str, str]] = {}
+    """Error codes that this plugin reports, and what each means."""
+
+    def __init__(self, options: _O, name: str) -> None:
+        """`options` are validated already; `name` is the plugin's, or the named instance's."""
+        self.options = options
+        self.name = name
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Find the options' type in `class Hash(Worker[HashOptions])`."""
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            for arg in get_args(base):
+                if isinstance(arg, type) and issubclass(arg, Options):
+                    cls.options_type = arg
+
+
+class Worker(Plugin[_O]):
+    """Looks at one payload and yields what it finds. Runs in the sandbox unless `runs = "broker"`."""
+
+    kind = "worker"
+    accepts: ClassVar[Accepts] = Accepts()
+    requires: ClassVar[tuple[str, ...]] = ()
+    limits: ClassVar[Limits] = Limits()
+    runs: ClassVar[Literal["sandbox", "broker"]] = "sandbox"
+    essential: ClassVar[bool] = True
+    reads_meta: ClassVar[bool] = False
+    result: ClassVar[type[msgspec.Struct] | None] = None
+    """The struct that documents the result's fields."""
+
+    def warm(self) -> None:
+        """Bring imports and read-only data before the first fork; never work on bytes here."""
+
+    def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
+        """Yield emits; raise `PluginError` for a file that cannot be handled."""
+        raise PluginError("not_a_worker", f"{self.name} does not define scan()")
+
+
+class Dispatcher(Plugin[_O]):
+    """Says which workers a payload needs; `reads_results` ones are asked again after each round."""
+
+    kind = "dispatcher"
+    limits: ClassVar[Limits] = Limits()
+    reads_results: ClassVar[bool] = False
+    reads_meta: ClassVar[bool] = False
+    essential: ClassVar[bool] = True
+
+    def warm(self) -> None:
+        """Bring imports and read-only data before the first fork."""
+
+    def dispatch(self, payload: Payload, job: Job) -> Iterator[Any]:
+        """Yield `Dispatch`; also `Finding`, and `Archive(False)` to keep the bytes out of archives."""
+        raise PluginError("not_a_dispatcher", f"{self.name} does not define dispatch()")
+
+
+class Archive(msgspec.Struct, frozen=True):
+    """A dispatcher's word on whether this payload's bytes are archived (`save = "false"` in YARA)."""
+
+    keep: bool
+
+
+class BrokerPlugin(Plugin[_O]):
+    """A plugin of the process that holds the credentials: it is opened once and closed at the end."""
+
+    def open(self) -> None:
+        """Make clients; called once, at the start."""
+
+    def close(self) -> None:
+        """Flush and let go."""
+
+
+class ArchiveContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What an archiver may know beside the payload: ids, the digest, and the payload's report."""
+
+    scan_id: str
+    sha256: str
+    report: Any
+
+
+class Archiver(BrokerPlugin[_O]):
+    """Keeps payload bytes and fetches them again; writing the same bytes twice makes one object."""
+
+    kind = "archiver"
+
+    def archive(self, payload: Payload, context: ArchiveContext) -> dict[str, Any]:
+        """Store the bytes; return where (JSON-like). Raises `StoreError`."""
+        raise StoreUnsupported(self.name, "archive")
+
+    def get(self, ref: ObjectRef, max_bytes: int) -> Payload:
+        """Fetch exactly the version that `ref` names, streaming, at most `max_bytes`.
+
+        Raises `StoreError` with reason `superseded` (a newer version stands there), `not_fetched`
+        (gone), `too_large`, or retryable (denied, throttled, unreachable).
+        """
+        raise StoreUnsupported(self.name, "get")
+
+
+class Decorator(BrokerPlugin[_O]):
+    """Adds to the whole result: yields mappings (merged under its name) and `Finding`s."""
+
+    kind = "decorator"
+
+    def decorate(self, response: ScanResponse) -> Iterator[Any]:
+        """Yield what to add."""
+        raise StoreUnsupported(self.name, "decorate")
+
+
+class Connector(BrokerPlugin[_O]):
+    """Stores the finished result; `shape` says whether whole documents or flat ones."""
+
+    kind = "connector"
+    shape: ClassVar[Literal["document", "flat"]] = "document"
+
+    def save(self, response: ScanResponse) -> None:
+        """Store it. Raises `StoreError`."""
+        raise StoreUnsupported(self.name, "save")
+
+
+class Item:
+    """One thing that a provider pulled: a payload to scan and the way to acknowledge it."""
+
+    def __init__(self, payload: Payload | None, ref: ObjectRef | None = None) -> None:
+        """Bytes, or a reference that an archiver fetches."""
+        self.payload = payload
+        self.ref = ref
+
+    def done(self) -> None:
+        """The result is stored: acknowledge."""
+
+    def failed(self, error: Exception) -> None:
+        """The result could not be stored: give the item back."""
+
+
+class Provider(BrokerPlugin[_O]):
+    """A source to pull from, for the command line and back-scans."""
+
+    kind = "provider"
+
+    def items(self) -> Iterator[Item]:
+        """Yield what is there."""
+        raise StoreUnsupported(self.name, "items")
+
+
+class StoreUnsupported(PluginError):  # noqa: N818 - reads as what it is
+    """A plugin was asked for something that its kind may do but this one does not."""
+
+    def __init__(self, plugin: str, method: str) -> None:
+        """Name both."""
+        super().__init__("unsupported", f"plugin {plugin!r} does not offer {method}()")
+
+
+__all__ = [
+    "KINDS", "Accepts", "Archive", "ArchiveContext", "Archiver", "Body", "BrokerPlugin", "Child",
+    "Connector", "Decorator", "Dispatch", "Dispatcher", "Emit", "Finding", "Hint", "Item", "Job",
+    "LimitReached", "Plugin", "Provider", "Worker",
+]  # fmt: skip
