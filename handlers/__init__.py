@@ -1,0 +1,1 @@
+"""Cloud functions and the command line: thin layers that translate events."""

@@ -1,0 +1,1 @@
+"""How the functions are built and deployed."""

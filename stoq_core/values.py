@@ -1,0 +1,154 @@
+"""Turn whatever a plugin yields into JSON-like values within limits, or say why not."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from .errors import LimitReached, PluginError, Reason
+from .limits import MiB
+
+_SAFE_INTEGER = 2**53
+
+
+class ValueLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Ceilings for one worker's result: nesting, nodes, and bytes of text."""
+
+    depth: int = 32
+    nodes: int = 100_000
+    bytes: int = MiB
+
+
+def plain(value: Any, limits: ValueLimits) -> dict[str, Any]:
+    """A result as a JSON-like dict (ARCHITECTURE, *The result*).
+
+    Raises `LimitReached(result_too_large)`, or `PluginError(wrong_type)` for what is no mapping.
+    """
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
+    if not isinstance(value, Mapping):
+        raise PluginError("wrong_type", f"a worker yielded {type(value).__name__}; see the Emit types")
+    return _Plain(limits).mapping(value, 1)
+
+
+def plain_text(text: str) -> str:
+    """Text without NUL and lone surrogates, which databases refuse; both are escaped."""
+    if text.isascii():
+        return text.replace("\x00", "\\u0000") if "\x00" in text else text
+    text = text.replace("\x00", "\\u0000")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
+
+
+class _Plain:
+    """One conversion, counting what it spends."""
+
+    __slots__ = ("bytes_left", "limits", "nodes_left")
+
+    def __init__(self, limits: ValueLimits) -> None:
+        self.limits = limits
+        self.nodes_left = limits.nodes
+        self.bytes_left = limits.bytes
+
+    def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        self._spend_depth(depth)
+        made: dict[str, Any] = {}
+        for key, item in value.items():
+            name = self._text(key if isinstance(key, str) else _key(key))
+            made[name] = self.value(item, depth + 1)
+        return made
+
+    def value(self, value: Any, depth: int) -> Any:
+        self.nodes_left -= 1
+        if self.nodes_left < 0:
+            raise _too_large("nodes", self.limits.nodes)
+        kind = type(value)
+        if kind is str:
+            return self._text(value)
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return self._integer(value)
+        if kind is float:
+            return value if math.isfinite(value) else None
+        return self._other(value, depth)
+
+    def _other(self, value: Any, depth: int) -> Any:
+        if isinstance(value, msgspec.Struct):
+            return self.mapping(msgspec.structs.asdict(value), depth)
+        if isinstance(value, Mapping):
+            return self.mapping(value, depth)
+        if isinstance(value, (list, tuple)):
+            self._spend_depth(depth)
+            return [self.value(item, depth + 1) for item in value]
+        if isinstance(value, (set, frozenset)):
+            self._spend_depth(depth)
+            return [self.value(item, depth + 1) for item in sorted(value, key=repr)]
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return self._text(bytes(value).hex()) if self._fits(len(value) * 2) else None
+        return self._scalar(value)
+
+    def _scalar(self, value: Any) -> Any:
+        if isinstance(value, enum.Enum):
+            return self.value(value.value, 1)
+        if isinstance(value, str):
+            return self._text(str.__str__(value))
+        if isinstance(value, int):
+            return self._integer(int(value))
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else None
+        if isinstance(value, dt.datetime):
+            return _rfc3339(value)
+        raise PluginError(
+            "wrong_type", f"a result holds a {type(value).__name__}; use text, numbers, lists and mappings"
+        )
+
+    def _text(self, text: str) -> str:
+        self._fits(len(text))
+        return plain_text(text)
+
+    def _integer(self, value: int) -> int | str:
+        if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
+            return value
+        digits = value.bit_length() // 3 + 2
+        self._fits(digits)
+        return str(value) if digits < 4000 else hex(value)  # noqa: PLR2004 - Python refuses to print more
+
+    def _fits(self, size: int) -> bool:
+        self.bytes_left -= size
+        if self.bytes_left < 0:
+            raise _too_large("bytes", self.limits.bytes)
+        return True
+
+    def _spend_depth(self, depth: int) -> None:
+        if depth > self.limits.depth:
+            raise _too_large("levels", self.limits.depth)
+
+
+def _key(key: Any) -> str:
+    if key is None or isinstance(key, (bool, int, float)):
+        return str(key) if not isinstance(key, int) or key.bit_length() < 4096 else hex(key)  # noqa: PLR2004
+    if isinstance(key, bytes):
+        return key.hex()
+    if isinstance(key, enum.Enum):
+        return str(key.value)
+    raise PluginError("wrong_type", f"a result has a key of type {type(key).__name__}; keys are text")
+
+
+def _rfc3339(value: dt.datetime) -> str:
+    aware = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    return aware.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def _too_large(what: str, allowed: int) -> LimitReached:
+    return LimitReached(
+        Reason.RESULT_TOO_LARGE, f"the result has more than {allowed} {what}", allowed=allowed
+    )
