@@ -120,7 +120,7 @@ class Ran:
         if type(emit).__name__ == "Archive":
             self.others.append(emit)
             return
-        self.result = {**plain(emit, ValueLimits()), **(self.result or {})}
+        self.result = {**plain(emit, ValueLimits())[0], **(self.result or {})}
 
 
 def run(plugin: Plugin[Any], on: Payload | bytes, **job_arguments: Any) -> Ran:

@@ -24,8 +24,8 @@ class ValueLimits(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = MiB
 
 
-def plain(value: Any, limits: ValueLimits) -> dict[str, Any]:
-    """A result as a JSON-like dict (ARCHITECTURE, *The result*).
+def plain(value: Any, limits: ValueLimits) -> tuple[dict[str, Any], int, int]:
+    """A result as a JSON-like dict (ARCHITECTURE, *The result*), with the bytes and nodes it took.
 
     Raises `LimitReached(result_too_large)`, or `PluginError(wrong_type)` for what is no mapping.
     """
@@ -33,7 +33,9 @@ def plain(value: Any, limits: ValueLimits) -> dict[str, Any]:
         value = msgspec.structs.asdict(value)
     if not isinstance(value, Mapping):
         raise PluginError("wrong_type", f"a worker yielded {type(value).__name__}; see the Emit types")
-    return _Plain(limits).mapping(value, 1)
+    one = _Plain(limits)
+    made = one.mapping(value, 1)
+    return made, limits.bytes - one.bytes_left, limits.nodes - one.nodes_left
 
 
 def plain_text(text: str) -> str:

@@ -1,0 +1,393 @@
+"""One payload to completion: ask the dispatchers, run the rounds, and journal every step.
+
+`examine` is a function of (task, journal): given what happened so far it goes on from there, so a
+payload whose process was killed continues in a fresh one (ARCHITECTURE, *Scan semantics*).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from .emits import EmitChecker
+from .errors import ErrorReport, PluginError, PluginLoadError, Reason, StoqError, Unread
+from .journal import Dispatched, Emitted, Entry, Finished, Journal, Started
+from .limits import Budget, Deadline, Limits, RequestLimits
+from .payload import Payload
+from .plugin import Dispatcher, Job, Worker
+from .watchdog import WATCHDOG, Overtime
+
+
+class PluginSource(Protocol):
+    """Where examine gets its plugins from (`registry.Plugins`)."""
+
+    @property
+    def always(self) -> tuple[str, ...]:
+        """Workers for every payload."""
+
+    @property
+    def dispatchers(self) -> tuple[Dispatcher[Any], ...]:
+        """In the configured order."""
+
+    def worker(self, name: str) -> Worker[Any]:
+        """A worker, loaded when first asked for; raises `PluginLoadError`."""
+
+
+class Task(msgspec.Struct, kw_only=True):
+    """One payload's examination: the payload, what it may spend, and what is known beforehand.
+
+    `names` replaces `always` and the dispatchers that do not read the meta (an occurrence, semantics
+    7); `prior` are results of workers that ran already and must not run again.
+    """
+
+    payload: Any
+    limits: RequestLimits
+    deadline: Any
+    bytes_left: int
+    children_left: int
+    start: list[str] = []
+    passwords: list[str] = []
+    names: list[str] | None = None
+    prior: dict[str, Any] = {}
+    asked: dict[str, list[dict[str, Any]]] = {}
+    runs: Literal["sandbox", "broker"] = "sandbox"
+    scratch: Path | None = None
+
+
+def examine(task: Task, plugins: PluginSource, journal: Iterable[Entry] = ()) -> Iterator[Entry]:
+    """Go on from `journal` to the end, yielding each new entry as it happens."""
+    return _Examination(task, plugins, journal).run()
+
+
+class _Examination:
+    def __init__(self, task: Task, plugins: PluginSource, journal: Iterable[Entry]) -> None:
+        self.task = task
+        self.plugins = plugins
+        self.payload: Payload = task.payload
+        self.deadline: Deadline = task.deadline
+        self.journal = Journal()
+        self.budget = Budget(
+            task.limits,
+            input_bytes=self.payload.size,
+            bytes_left=task.bytes_left,
+            children_left=task.children_left,
+        )
+        for entry in journal:
+            self.journal.apply(entry)
+        for _, child in self.journal.children:
+            self.budget.spend(child.body.size)
+        self.seen: set[str] = {name for names in self.journal.rounds for name in names}
+        self.reported = {(one.code, one.plugin) for one in self.journal.errors}
+
+    def run(self) -> Iterator[Entry]:
+        if not self.payload.meta.should_scan:
+            return
+        at = 0
+        while not self.deadline.expired:
+            if at >= len(self.journal.rounds):
+                if self.task.runs == "sandbox":
+                    yield from self._dispatchers(at)
+                names = yield from self._choose(at)
+                if not names:
+                    return
+                yield self._note(Dispatched(names))
+            for name in self._in_order(self.journal.rounds[at]):
+                if name not in self.journal.finished:
+                    yield from self._worker(name)
+            at += 1
+        left = self._left()
+        if left:
+            yield self._unread("engine", Reason.DEADLINE, f"no time was left for {', '.join(left)}")
+
+    # -- choosing ---------------------------------------------------------------------------------
+
+    def _dispatchers(self, at: int) -> Iterator[Entry]:
+        for dispatcher in self.plugins.dispatchers:
+            key = f"dispatcher:{dispatcher.name}#{at}"
+            due = dispatcher.reads_results if at else self.task.names is None or dispatcher.reads_meta
+            if due and key not in self.journal.finished:
+                yield from self._guarded(key, dispatcher, dispatcher.dispatch, dispatcher.limits)
+
+    def _choose(self, at: int) -> Iterator[Entry]:
+        """The next round's workers by name; errors for those that cannot run are journalled."""
+        wanted = set(self.journal.asked) | set(self.task.asked)
+        if at == 0:
+            wanted.update(self.plugins.always if self.task.names is None else self.task.names)
+            wanted.update(self.task.start)
+            wanted.update(self.payload.meta.dispatch_to)
+        chosen: set[str] = set()
+        for name in sorted(wanted):
+            yield from self._pull_in(name, (), chosen)
+        return sorted(chosen)
+
+    def _pull_in(self, name: str, chain: tuple[str, ...], chosen: set[str]) -> Iterator[Entry]:
+        """Add a worker and what it requires, unless it ran, does not concern this payload, or cannot."""
+        if name in self.seen or name in chosen or name in self.task.prior:
+            return
+        path = (*chain, name)
+        if name in chain or len(path) > self.task.limits.requires_depth:
+            yield from self._refuse(chain[0] if chain else name, "requires_cycle", path)
+            return
+        try:
+            worker = self.plugins.worker(name)
+        except (PluginLoadError, StoqError) as error:
+            yield from self._missing(path, str(error))
+            return
+        if worker.runs != self.task.runs and not (self.task.runs == "broker" and chain):
+            if chain and worker.runs == "broker":
+                yield from self._refuse(path[0], "requires_broker", path)
+            return
+        refused = yield from self._refused(name, worker)
+        if refused:
+            return
+        before = set(chosen)
+        for required in sorted(worker.requires):
+            yield from self._pull_in(required, path, chosen)
+        if name in self.seen:  # refused on the way
+            chosen.intersection_update(before)
+            return
+        chosen.add(name)
+
+    def _refused(self, name: str, worker: Worker[Any]) -> Iterator[Entry]:
+        if not worker.accepts.match(self.payload):
+            self.seen.add(name)
+            return True
+        allowed = worker.limits.input_bytes
+        if allowed is None or self.payload.size <= allowed:
+            return False
+        self.seen.add(name)
+        message = f"{self.payload.size} bytes are more than this worker takes ({allowed})"
+        yield self._error(name, "too_large", message, observed=self.payload.size, allowed=allowed)
+        if worker.essential:
+            yield self._unread(name, Reason.TOO_LARGE, message)
+        return True
+
+    def _refuse(self, name: str, code: str, path: tuple[str, ...]) -> Iterator[Entry]:
+        self.seen.update(path)
+        if (code, name) not in self.reported:
+            self.reported.add((code, name))
+            yield self._error(name, code, f"cannot run: {' requires '.join(path)}")
+            yield self._unread(name, Reason.PLUGIN_FAILED, f"its requirements do not hold ({code})")
+
+    def _missing(self, path: tuple[str, ...], why: str) -> Iterator[Entry]:
+        name = path[0]
+        self.seen.update(path)
+        chain = f" (needed by {' requires '.join(path)})" if len(path) > 1 else ""
+        yield self._error(name, "plugin_missing", why + chain)
+        yield self._unread(name, Reason.PLUGIN_MISSING, why)
+
+    def _in_order(self, names: list[str]) -> list[str]:
+        """By name, but what a worker requires comes before it."""
+        order: dict[str, None] = {}
+
+        def visit(name: str) -> None:
+            if name in order or name not in members:
+                return
+            for required in sorted(self.plugins.worker(name).requires):
+                visit(required)
+            order[name] = None
+
+        members = set(names)
+        for name in names:
+            visit(name)
+        return list(order)
+
+    def _left(self) -> list[str]:
+        """Workers that are due but have not run."""
+        due = {name for names in self.journal.rounds for name in names}
+        due |= set(self.journal.asked) if self.journal.rounds else set(self.plugins.always)
+        return sorted(due - self.journal.finished - self.seen) + sorted(
+            (self.seen & due) - self.journal.finished
+        )
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def _worker(self, name: str) -> Iterator[Entry]:
+        worker = self.plugins.worker(name)
+        self.seen.add(name)
+        broken = [one for one in worker.requires if one in self.journal.failed]
+        if broken:
+            yield self._error(name, "requires_failed", f"{name} requires {broken[0]}, which failed")
+            if worker.essential:
+                yield self._unread(name, Reason.PLUGIN_FAILED, f"{broken[0]} failed, which it requires")
+            yield self._note(Finished(name, failed=True))
+            return
+        if self.deadline.expired:
+            yield self._unread(name, Reason.DEADLINE, "no time was left for it")
+            yield self._note(Finished(name, failed=True))
+            return
+        yield from self._guarded(name, worker, worker.scan, worker.limits)
+
+    def _guarded(self, key: str, plugin: Any, call: Any, own: Limits) -> Iterator[Entry]:
+        """Run one plugin to its end, whatever it does; all it yields is checked and journalled."""
+        if key in self.journal.started and key not in self.journal.finished:
+            yield self._note(Finished(key, failed=True))  # its process died under it
+            return
+        yield self._note(Started(key))
+        label = key.partition("#")[0]
+        wall_s = min(own.wall_ms or self.task.limits.worker_wall_ms, self.task.limits.worker_wall_ms) / 1000
+        job = self._job(label, key, own, wall_s)
+        checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
+        emits = _Guarded(call, self.payload, job, wall_s)
+        failure: PluginError | None = None
+        while True:
+            try:
+                emit = emits.next()
+                if emit is _END:
+                    break
+                for checked in checker.check(emit):
+                    yield self._note(Emitted(key, checked))
+            except PluginError as error:
+                if error.code == "wrong_type" and emits.alive:
+                    yield self._error(label, error.code, error.message)
+                    yield from self._unread_if(plugin, label, error)
+                    continue
+                failure = error
+                break
+            yield from self._reported(job)
+        yield from self._reported(job)
+        emits.close()
+        if failure is not None:
+            yield self._error(
+                label, failure.code, failure.message,
+                retryable=failure.retryable, observed=failure.observed, allowed=failure.allowed,
+            )  # fmt: skip
+            yield from self._unread_if(plugin, label, failure)
+        yield self._note(Finished(key, emits.spent_s * 1000, failed=failure is not None))
+
+    def _job(self, label: str, key: str, own: Limits, wall_s: float) -> Job:
+        return Job(
+            label,
+            budget=self.budget.bounded(own),
+            deadline=self.deadline.sooner(wall_s * 1000),
+            results={**self.task.prior, **self.journal.results} if self.task.prior else self.journal.results,
+            dispatch_meta=[*self.task.asked.get(key, ()), *self.journal.asked.get(key, ())],
+            passwords=self.task.passwords,
+            scratch=self.task.scratch,
+        )
+
+    def _reported(self, job: Job) -> Iterator[Entry]:
+        for one in job.drain():
+            yield self._note(
+                Emitted(one.plugin or "", msgspec.structs.replace(one, payload_id=self.payload.payload_id))
+            )
+
+    # -- journalling ------------------------------------------------------------------------------
+
+    def _note(self, entry: Entry) -> Entry:
+        self.journal.apply(entry)
+        return entry
+
+    def _error(self, plugin: str, code: str, message: str, **facts: Any) -> Entry:
+        return self._note(
+            Emitted(
+                plugin,
+                ErrorReport(
+                    plugin=plugin, code=code, message=message, payload_id=self.payload.payload_id, **facts
+                ),
+            )
+        )
+
+    def _unread(self, plugin: str, reason: Reason, message: str) -> Entry:
+        found = Unread(
+            reason=reason, payload_id=self.payload.payload_id, plugin=plugin, message=message
+        )
+        return self._note(Emitted(plugin, found))
+
+    def _unread_if(self, plugin: Any, label: str, error: PluginError) -> Iterator[Entry]:
+        if error.reason is not None or plugin.essential:
+            yield self._unread(label, error.reason or Reason.PLUGIN_FAILED, error.message)
+
+
+_END = object()
+
+
+class _Guarded:
+    """Step through a plugin's iterator under the watchdog; everything it raises is a `PluginError`."""
+
+    __slots__ = ("_allowed_s", "_call", "_iterator", "_job", "_payload", "alive", "spent_s")
+
+    def __init__(self, call: Any, payload: Payload, job: Job, allowed_s: float) -> None:
+        self._call, self._payload, self._job, self._allowed_s = call, payload, job, allowed_s
+        self._iterator: Iterator[Any] | None = None
+        self.spent_s = 0.0
+        self.alive = True
+
+    def next(self) -> Any:
+        """The next emit, or `_END`."""
+        left_s = min(self._allowed_s - self.spent_s, self._job.deadline.left_ms / 1000)
+        if left_s <= 0:
+            raise self._overtime()
+        began = time.perf_counter()
+        try:
+            WATCHDOG.arm(left_s)
+            try:
+                if self._iterator is None:
+                    self._iterator = self._begin()
+                return next(self._iterator, _END)
+            finally:
+                WATCHDOG.disarm()
+        except PluginError as error:
+            self.alive = False
+            raise _described(error)  # noqa: B904 - the cause is the plugin's own
+        except Overtime:
+            raise self._overtime() from None
+        except MemoryError:
+            self.alive = False
+            raise PluginError("memory", "it ran out of memory", reason=Reason.MEMORY) from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the scan goes on
+            self.alive = False
+            what = f"{type(error).__name__}: {_text_of(error)}"
+            raise PluginError("plugin_failed", what, reason=None) from None
+        finally:
+            self.spent_s += time.perf_counter() - began
+
+    def _begin(self) -> Iterator[Any]:
+        made = self._call(self._payload, self._job)
+        if made is None or not hasattr(made, "__next__"):
+            if isinstance(made, (list, tuple)):
+                return iter(made)
+            self.alive = False
+            raise PluginError("wrong_type", f"returned a {type(made).__name__}; it must yield its emits")
+        iterator: Iterator[Any] = made
+        return iterator
+
+    def _overtime(self) -> PluginError:
+        self.alive = False
+        if self._allowed_s - self.spent_s > self._job.deadline.left_ms / 1000 + 1:
+            return PluginError("deadline", "the request's time ran out", reason=Reason.DEADLINE)
+        allowed = int(self._allowed_s * 1000)
+        return PluginError(
+            "timeout", f"it was stopped after {allowed} ms", reason=Reason.TIMEOUT, allowed=allowed
+        )
+
+    def close(self) -> None:
+        """Let the generator clean up; what it raises then is nobody's business."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            try:
+                WATCHDOG.arm(1.0)
+                try:
+                    close()
+                finally:
+                    WATCHDOG.disarm()
+            except (Exception, Overtime):  # noqa: BLE001, S110 - the result is complete by now
+                pass
+
+
+def _described(error: PluginError) -> PluginError:
+    error.message = str(error.message)[:1000]
+    return error
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)[:1000]
+    except Exception:  # noqa: BLE001 - even __str__ may raise
+        return "(its message cannot be shown)"
