@@ -1,0 +1,194 @@
+"""The config: defaults, then stoq.toml, then settings, then the call; unknown names are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from .errors import ConfigError
+from .limits import RequestLimits
+from .options import build, did_you_mean, field_names
+from .plugin import KINDS
+
+SETTING_PREFIX = "STOQ_"
+
+_OLD_NAMES = {
+    "always_dispatch": "scan.always",
+    "start_dispatch": "scan.start",
+    "max_recursion": "limits.depth",
+    "max_required_worker_depth": "limits.requires_depth",
+    "plugin_dir_paths": "plugin_paths",
+    "source_archivers": "scan.fetch",
+    "dest_archivers": "scan.archivers",
+    "provider_consumers": "scan.threads",
+    "log_level": "the command's --verbose",
+}
+"""Options of stoQ 3 and where they went (semantics 14)."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ScanSection(_Section, frozen=True):
+    """`[scan]`: which plugins run, in which order where the order matters."""
+
+    always: tuple[str, ...] = ("hash", "mimetype")
+    start: tuple[str, ...] = ()
+    dispatchers: tuple[str, ...] = ("filetype", "yara")
+    decorators: tuple[str, ...] = ()
+    archivers: tuple[str, ...] = ()
+    connectors: tuple[str, ...] = ()
+    fetch: dict[str, str] = {}
+    archive_when: Literal["all", "extracted", "findings"] = "all"
+    dedup: bool = True
+    threads: int = 1
+    passwords: tuple[str, ...] = ()
+
+
+class SandboxSection(_Section, frozen=True):
+    """`[sandbox]`: where hostile bytes are parsed. `inline` is the only mode until the sandbox lands."""
+
+    mode: Literal["inline", "unset"] = "unset"
+
+
+class RulesSection(_Section, frozen=True):
+    """`[rules]`: the ruleset's artefact or source folder; empty means the shipped rules."""
+
+    path: str = ""
+
+
+class ResultsSection(_Section, frozen=True):
+    """`[results]`: which connector answers `stoq results`."""
+
+    source: str = "sqlite"
+
+
+class Config(_Section, frozen=True):
+    """All settings. Plugins' own are kept as they came, by kind and name, and checked when loaded."""
+
+    deployment: str = "stoq"
+    plugin_paths: tuple[str, ...] = ()
+    scratch: str = ""
+    scan: ScanSection = ScanSection()
+    limits: RequestLimits = RequestLimits()
+    sandbox: SandboxSection = SandboxSection()
+    rules: RulesSection = RulesSection()
+    results: ResultsSection = ResultsSection()
+    worker: dict[str, dict[str, Any]] = {}
+    dispatcher: dict[str, dict[str, Any]] = {}
+    decorator: dict[str, dict[str, Any]] = {}
+    archiver: dict[str, dict[str, Any]] = {}
+    connector: dict[str, dict[str, Any]] = {}
+    provider: dict[str, dict[str, Any]] = {}
+
+    def options_of(self, kind: str, name: str) -> dict[str, Any]:
+        """A plugin's own settings, without `use`."""
+        given = getattr(self, kind).get(name, {})
+        return {key: value for key, value in given.items() if key != "use"}
+
+    def plugin_of(self, kind: str, name: str) -> str:
+        """The plugin behind a named instance (`use = "s3"`), or the name itself."""
+        return str(getattr(self, kind).get(name, {}).get("use", name))
+
+    @property
+    def digest(self) -> str:
+        """Short digest of every setting; a field of the result, no part of its identity."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
+
+
+def load(
+    file: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    overrides: Iterable[tuple[str, Any]] = (),
+) -> Config:
+    """Layer the sources. `settings` are `STOQ_LIMITS__DEPTH=5`; `overrides` are `limits.depth`, value."""
+    merged: dict[str, Any] = {}
+    where = "config"
+    if file is not None:
+        where = str(file)
+        merged = _read(file)
+    for name, text in sorted((settings or {}).items()):
+        if name.startswith(SETTING_PREFIX):
+            path = name.removeprefix(SETTING_PREFIX).lower().split("__")
+            _set(merged, path, _parsed(text), name)
+    for dotted, value in overrides:
+        _set(merged, dotted.split("."), _parsed(value) if isinstance(value, str) else value, dotted)
+    return _checked(merged, where)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        msg = f"{file}: cannot be read: {error.strerror or error}"
+        raise ConfigError(msg) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{file}: is not valid TOML: {error}"
+        raise ConfigError(msg) from None
+
+
+def _parsed(text: str) -> Any:
+    """JSON where it is JSON (`5`, `true`, `["a"]`), else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _set(into: dict[str, Any], path: list[str], value: Any, name: str) -> None:
+    for step in path[:-1]:
+        into = into.setdefault(step, {})
+        if not isinstance(into, dict):
+            msg = f"{name}: {step!r} is a value, not a section"
+            raise ConfigError(msg)
+    into[path[-1]] = value
+
+
+def _checked(merged: dict[str, Any], where: str) -> Config:
+    _refuse_old(merged, where)
+    known = field_names(Config)
+    for name in merged:
+        if name not in known:
+            hint = did_you_mean(name, known) or f" Sections are: {', '.join(known)}."
+            msg = f"{where}: unknown section or setting {name!r}.{hint}"
+            raise ConfigError(msg)
+    sections: dict[str, Any] = dict(merged)
+    for name, kind in (
+        ("scan", ScanSection),
+        ("limits", RequestLimits),
+        ("sandbox", SandboxSection),
+        ("rules", RulesSection),
+        ("results", ResultsSection),
+    ):
+        given = merged.get(name, {})
+        if not isinstance(given, dict):
+            msg = f"{where}: {name!r} is a section: write [{name}]"
+            raise ConfigError(msg)
+        sections[name] = build(kind, given, f"{where}: {name}")
+    for kind_name in KINDS:
+        for plugin, options in (merged.get(kind_name) or {}).items():
+            if not isinstance(options, dict):
+                msg = f"{where}: write [{kind_name}.{plugin}] with the plugin's options below it"
+                raise ConfigError(msg)
+    return _converted(sections, where)
+
+
+def _converted(sections: dict[str, Any], where: str) -> Config:
+    structs = {key: value for key, value in sections.items() if isinstance(value, msgspec.Struct)}
+    plain = {key: value for key, value in sections.items() if key not in structs}
+    return msgspec.structs.replace(build(Config, plain, where), **structs)
+
+
+def _refuse_old(merged: Mapping[str, Any], where: str) -> None:
+    for section in (merged, *(one for one in merged.values() if isinstance(one, dict))):
+        for name in section:
+            if name in _OLD_NAMES:
+                msg = f"{where}: {name!r} is an option of stoQ 3; it is now {_OLD_NAMES[name]}"
+                raise ConfigError(msg)

@@ -1,0 +1,149 @@
+"""The finished result as the JSON of stoQ's README, and as flat documents for databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .errors import ErrorReport
+from .payload import PayloadMeta, RequestMeta
+from .response import SCHEMA_VERSION, FoundIn, Occurrence, PayloadReport, ScanResponse, Verdict
+
+_TO_JSON = msgspec.json.Encoder()
+
+
+def document(response: ScanResponse) -> dict[str, Any]:
+    """The whole result, as stoq-readme.md shows it; additions are `schema`, `stats` and the verdict."""
+    return {
+        "time": response.time,
+        "results": [_report(one) for one in response.results],
+        "request_meta": _request_meta(response.request_meta),
+        "errors": _errors(response.errors),
+        "decorators": _decorators(response),
+        "scan_id": response.scan_id,
+        "schema": SCHEMA_VERSION,
+        "attempt": response.attempt,
+        "stats": msgspec.to_builtins(response.stats),
+    }
+
+
+def encode(response: ScanResponse) -> bytes:
+    """`document` as UTF-8 JSON."""
+    return _TO_JSON.encode(document(response))
+
+
+def flat_documents(response: ScanResponse) -> list[dict[str, Any]]:
+    """One flat document a payload, rounds merged under `workers.NAME`; linear in the result's size."""
+    errors: dict[str | None, list[ErrorReport]] = {}
+    for error in response.errors:
+        errors.setdefault(error.payload_id, []).append(error)
+    shared = {
+        "scan_id": response.scan_id,
+        "time": response.time,
+        "schema": SCHEMA_VERSION,
+        "request_meta": _request_meta(response.request_meta),
+        "scan_verdict": response.verdict.verdict if response.verdict else None,
+        "scan_complete": response.complete,
+        "ruleset": response.stats.ruleset,
+    }
+    return [_flat(one, shared, errors.get(one.payload_id, [])) for one in response.results]
+
+
+def _flat(report: PayloadReport, shared: dict[str, Any], errors: list[ErrorReport]) -> dict[str, Any]:
+    workers: dict[str, Any] = {}
+    for one in report.workers:
+        workers.update(one)
+    return {
+        **shared,
+        **_report(report),
+        "workers": workers,
+        "plugins_run": sorted(name for names in report.workers_run for name in names),
+        "filename": report.meta.extra_data.get("filename"),
+        "findings": [_finding(one) for one in report.findings],
+        "errors": _errors(errors),
+    }
+
+
+def _report(report: PayloadReport) -> dict[str, Any]:
+    return {
+        "payload_id": report.payload_id,
+        "size": report.size,
+        "sha256": report.sha256,
+        "payload_meta": _meta(report.meta),
+        "workers": report.workers,
+        "archivers": report.archivers,
+        "plugins_run": {"workers": report.workers_run, "archivers": report.archivers_run},
+        "extracted_from": report.extracted_from,
+        "extracted_by": report.extracted_by,
+        "depth": report.depth,
+        "verdict": report.verdict,
+        "score": report.score,
+        "unread": [msgspec.to_builtins(one) for one in report.unread],
+        "occurrences": [_occurrence(one) for one in report.occurrences],
+    }
+
+
+def _occurrence(one: Occurrence) -> dict[str, Any]:
+    return {
+        "payload_id": one.payload_id,
+        "extracted_from": one.extracted_from,
+        "extracted_by": one.extracted_by,
+        "payload_meta": _meta(one.payload_meta),
+        "workers": one.workers,
+        "plugins_run": {"workers": one.plugins_run},
+    }
+
+
+def _meta(meta: PayloadMeta) -> dict[str, Any]:
+    return {
+        "should_archive": meta.should_archive,
+        "should_scan": meta.should_scan,
+        "extra_data": meta.extra_data,
+        "dispatch_to": meta.dispatch_to,
+    }
+
+
+def _request_meta(meta: RequestMeta) -> dict[str, Any]:
+    return {
+        "archive_payloads": meta.archive_payloads,
+        "source": meta.source,
+        "extra_data": meta.extra_data,
+    }
+
+
+def _errors(errors: list[ErrorReport]) -> dict[str, list[dict[str, Any]]]:
+    by_plugin: dict[str, list[dict[str, Any]]] = {}
+    for one in errors:
+        fields = msgspec.to_builtins(one)
+        by_plugin.setdefault(fields.pop("plugin"), []).append(fields)
+    return by_plugin
+
+
+def _decorators(response: ScanResponse) -> dict[str, Any]:
+    if response.verdict is None:
+        return response.decorators
+    return {**response.decorators, "verdict": _verdict(response.verdict)}
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "verdict": verdict.verdict,
+        "score": verdict.score,
+        "complete": verdict.complete,
+        "unread": [msgspec.to_builtins(one) for one in verdict.unread],
+        "findings": [_finding(one) for one in verdict.findings],
+        "ruleset": verdict.ruleset,
+    }
+
+
+def _finding(one: FoundIn) -> dict[str, Any]:
+    return {
+        "name": one.finding.name,
+        "score": one.finding.score,
+        "detail": one.finding.detail,
+        "plugin": one.plugin,
+        "payload_id": one.payload_id,
+        "path": list(one.path),
+        "attack": list(one.finding.attack),
+    }
