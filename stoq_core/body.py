@@ -25,7 +25,7 @@ _READ_BYTES = MiB
 class Body:
     """Immutable bytes of known size; large ones are a file descriptor that is mapped when read."""
 
-    __slots__ = ("_bytes", "_fd", "_map", "_sha256", "on_disk", "size")
+    __slots__ = ("_bytes", "_fd", "_map", "_released", "_sha256", "on_disk", "size")
 
     def __init__(self, content: bytes) -> None:
         """Hold `content` itself, without a copy."""
@@ -33,6 +33,7 @@ class Body:
         self._fd: int | None = None
         self._map: mmap.mmap | None = None
         self._sha256: str | None = None
+        self._released = False
         self.size = len(content)
         self.on_disk = False
 
@@ -81,8 +82,14 @@ class Body:
             self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
         return self._map
 
+    @property
+    def released(self) -> bool:
+        """True once the bytes are gone."""
+        return self._released
+
     def release(self) -> None:
         """Let the bytes go; `size` and a known `sha256` stay."""
+        self._released = True
         self._bytes = None if self.size else b""
         fd, self._fd = self._fd, None
         self._map = None  # unmapped when the last view is gone

@@ -76,6 +76,7 @@ class Config(_Section, frozen=True):
     deployment: str = "stoq"
     plugin_paths: tuple[str, ...] = ()
     scratch: str = ""
+    trigger: dict[str, str] = {}
     scan: ScanSection = ScanSection()
     limits: RequestLimits = RequestLimits()
     sandbox: SandboxSection = SandboxSection()

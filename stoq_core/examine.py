@@ -137,9 +137,8 @@ class _Examination:
         except (PluginLoadError, StoqError) as error:
             yield from self._missing(path, str(error))
             return
-        if worker.runs != self.task.runs and not (self.task.runs == "broker" and chain):
-            if chain and worker.runs == "broker":
-                yield from self._refuse(path[0], "requires_broker", path)
+        if worker.runs != self.task.runs:
+            yield from self._elsewhere(worker, path, chosen)
             return
         refused = yield from self._refused(name, worker)
         if refused:
@@ -151,6 +150,15 @@ class _Examination:
             chosen.intersection_update(before)
             return
         chosen.add(name)
+
+    def _elsewhere(self, worker: Worker[Any], path: tuple[str, ...], chosen: set[str]) -> Iterator[Entry]:
+        """A broker worker waits for the last round; what it requires of the sandbox runs now."""
+        if len(path) > 1:
+            why = "requires_broker" if worker.runs == "broker" else "requires_failed"
+            yield from self._refuse(path[0], why, path)
+        elif worker.runs == "broker":
+            for required in sorted(worker.requires):
+                yield from self._pull_in(required, (), chosen)
 
     def _refused(self, name: str, worker: Worker[Any]) -> Iterator[Entry]:
         if not worker.accepts.match(self.payload):

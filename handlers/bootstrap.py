@@ -1,0 +1,145 @@
+"""The composition root: settings, registry and pipeline, put together once per cold start."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stoq_core.config import Config, load
+from stoq_core.errors import ConfigError
+from stoq_core.executor import Inline, Threads
+from stoq_core.pipeline import Broker, Pipeline
+from stoq_core.registry import Plugins, Registry
+
+BUNDLE = Path(__file__).resolve().parent.parent
+CONFIG_VARIABLE = "STOQ_CONFIG"
+_NOT_SETTINGS = {CONFIG_VARIABLE, "STOQ_HOME"}
+
+
+def cold_start() -> Pipeline:
+    """The pipeline of a cloud function, from its environment; any mistake stops the start."""
+    config = configured(os.environ)
+    if config.sandbox.mode != "inline":
+        message = (
+            "the sandbox is not built yet, so a handler starts only when sandbox.mode = \"inline\" is set"
+            " (STOQ_SANDBOX__MODE=inline): files are then parsed in the process that holds credentials"
+        )
+        raise ConfigError(message)
+    return pipeline(config)
+
+
+def configured(
+    environment: Mapping[str, str], overrides: Iterable[tuple[str, Any]] = (), file: Path | None = None
+) -> Config:
+    """stoq.toml (that of the bundle, or `STOQ_CONFIG`), then `STOQ_…` settings, then `overrides`."""
+    named = environment.get(CONFIG_VARIABLE)
+    if file is None:
+        file = Path(named) if named else BUNDLE / "stoq.toml"
+    settings = {name: text for name, text in environment.items() if name not in _NOT_SETTINGS}
+    return load(file, settings, overrides)
+
+
+def registry(config: Config) -> Registry:
+    """Shipped plugins, then those of `plugin_paths`."""
+    extra = tuple(Path(one).expanduser() for one in config.plugin_paths)
+    return Registry(BUNDLE / "plugins", extra)
+
+
+def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
+    """Everything that one process needs, opened and checked."""
+    found = found or registry(config)
+    _refuse_loops(config)
+    plugins = Plugins(found, config)
+    executor = Threads(plugins, config.scan.threads) if config.scan.threads > 1 else Inline(plugins)
+    made = Pipeline(
+        config,
+        plugins,
+        executor,
+        _broker(config, found),
+        ruleset=_ruleset(plugins),
+        scratch=_scratch(config),
+    )
+    return made
+
+
+def _broker(config: Config, found: Registry) -> Broker:
+    made: dict[tuple[str, str], Any] = {}
+
+    def plugin(kind: str, name: str) -> Any:
+        key = (kind, name)
+        if key not in made:
+            made[key] = found.make(
+                kind, name, config.options_of(kind, name), plugin=config.plugin_of(kind, name), resolve=secret
+            )
+            made[key].open()
+        return made[key]
+
+    scan = config.scan
+    return Broker(
+        archivers={name: plugin("archiver", name) for name in scan.archivers},
+        fetchers={store: plugin("archiver", name) for store, name in scan.fetch.items()},
+        decorators={name: plugin("decorator", name) for name in scan.decorators},
+        connectors={name: plugin("connector", name) for name in scan.connectors},
+    )
+
+
+def secret(reference: str) -> str:
+    """The value behind `env:NAME` or `file:PATH`."""
+    scheme, _, rest = reference.partition(":")
+    if scheme == "env":
+        if rest not in os.environ:
+            message = f"secret {reference!r}: the environment has no {rest}"
+            raise ConfigError(message)
+        return os.environ[rest]
+    if scheme == "file":
+        try:
+            return Path(rest).read_text("utf-8").rstrip("\n")
+        except OSError as error:
+            message = f"secret {reference!r} cannot be read: {error.strerror}"
+            raise ConfigError(message) from None
+    message = f"secret {reference!r}: a reference begins with env: or file:"
+    raise ConfigError(message)
+
+
+def _ruleset(plugins: Plugins) -> str | None:
+    """The digest of the ruleset in use, as the first plugin that has one tells it."""
+    for plugin in plugins.dispatchers:
+        digest = getattr(plugin, "ruleset_digest", None)
+        if digest:
+            return str(digest() if callable(digest) else digest)
+    return None
+
+
+def _scratch(config: Config) -> Path | None:
+    if not config.scratch:
+        return None
+    folder = Path(config.scratch)
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        message = f"scratch: {folder} is no folder that can be written to"
+        raise ConfigError(message)
+    tempfile.TemporaryFile(dir=folder).close()
+    return folder
+
+
+def _refuse_loops(config: Config) -> None:
+    """No archiver or connector may write where the trigger listens (ARCHITECTURE, *Delivery*)."""
+    trigger = config.trigger
+    if not trigger.get("bucket"):
+        return
+    for kind, names in (("archiver", config.scan.archivers), ("connector", config.scan.connectors)):
+        for name in names:
+            options = config.options_of(kind, name)
+            same = options.get("bucket", options.get("container")) == trigger["bucket"]
+            if same and _overlap(str(options.get("prefix", "")), trigger.get("prefix", "")):
+                message = (
+                    f"{kind}.{name} writes into bucket {trigger['bucket']!r} where the trigger listens:"
+                    " every result would be scanned again; use another bucket or separate prefixes"
+                )
+                raise ConfigError(message)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)

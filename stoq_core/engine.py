@@ -1,0 +1,487 @@
+"""The whole tree: examine each payload, take in what came out of it, and report it all in order."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .body import Body, spill
+from .errors import ErrorReport, Reason, StoqError, Unread
+from .examine import PluginSource, Task
+from .executor import Executor
+from .journal import Emitted, Entry, Journal
+from .limits import Deadline, RequestLimits
+from .payload import Payload, Request, child_id, root_id
+from .plugin import Child
+from .response import FoundIn, Occurrence, PayloadReport, Stats
+from .tree import NOTHING, Node, breadth_first
+
+Examined = Callable[[PayloadReport, Payload], None]
+"""Called with each payload as soon as it is examined, before its bytes are released."""
+
+_ENCRYPTED = frozenset({Reason.ENCRYPTED_ARCHIVE, Reason.ENCRYPTED_DOCUMENT})
+
+
+class Scanned(msgspec.Struct, kw_only=True):
+    """What the engine found out: reports in document order, errors, and the request's own reasons."""
+
+    reports: list[PayloadReport]
+    errors: list[ErrorReport]
+    unread: list[Unread]
+    stats: Stats
+
+
+class Engine:
+    """Scans one request. All that must be deterministic happens here, in tree order."""
+
+    def __init__(
+        self,
+        plugins: PluginSource,
+        executor: Executor,
+        limits: RequestLimits,
+        *,
+        dedup: bool = True,
+        scratch: Path | None = None,
+    ) -> None:
+        """`scratch` is a folder on a real disk for bytes that do not fit into memory, or None."""
+        self._plugins = plugins
+        self._executor = executor
+        self._limits = limits
+        self._dedup = dedup
+        self._scratch = scratch
+        # room for the child that is being written while others wait
+        self._drain_at = max(limits.held_bytes - limits.payload_bytes, limits.held_bytes // 4)
+
+    def scan(self, request: Request, deadline: Deadline, examined: Examined | None = None) -> Scanned:
+        """Take the request apart until nothing is left, or a limit or the deadline says stop."""
+        return _Scan(self, request, deadline, examined).run()
+
+
+class _Scan:
+    """The state of one request."""
+
+    def __init__(self, engine: Engine, request: Request, deadline: Deadline, examined: Examined | None) -> None:
+        self.limits = engine._limits  # noqa: SLF001 - the engine's other half
+        self.plugins = engine._plugins  # noqa: SLF001
+        self.executor = engine._executor  # noqa: SLF001
+        self.dedup = engine._dedup  # noqa: SLF001
+        self.scratch = engine._scratch  # noqa: SLF001
+        self.drain_at = engine._drain_at  # noqa: SLF001
+        self.request = request
+        self.deadline = deadline
+        self.examined = examined
+        self.top = Node(NOTHING, None)
+        self.top.state = "done"
+        self.queue: deque[Node] = deque()
+        self.by_digest: dict[str, Node] = {}
+        self.errors: list[ErrorReport] = []
+        self.unread: list[Unread] = []
+        self.stats = Stats(plugin_ms={})
+        self.bytes_left = self.limits.extracted_bytes
+        self.payloads_left = self.limits.payloads
+        self.result_bytes_left = self.limits.request_result_bytes
+        self.held = 0
+
+    def run(self) -> Scanned:
+        for ordinal, payload in enumerate(self.request.payloads):
+            self._root(ordinal, payload)
+        while self.queue:
+            self._work_ahead()
+            self._process(self.queue.popleft())
+        nodes = breadth_first(self.top.children)
+        reports = [node.report for node in nodes if node.report is not None]
+        self.stats.payloads = len(reports)
+        return Scanned(reports=reports, errors=self.errors, unread=self.unread, stats=self.stats)
+
+    # -- taking in --------------------------------------------------------------------------------
+
+    def _root(self, ordinal: int, payload: Payload) -> None:
+        root = Payload(payload.body, payload.meta, payload_id=root_id(self.request.scan_id, ordinal))
+        if self.payloads_left <= 0:
+            self.unread.append(
+                Unread(reason=Reason.TOO_MANY_PAYLOADS, message=f"root {ordinal} was not taken")
+            )
+            return
+        self.payloads_left -= 1
+        node = self._enter(Node(root, self.top), root.sha256)
+        if root.size > self.limits.payload_bytes:
+            self._mark(node, Reason.TOO_LARGE, None, f"{root.size} bytes; limits.payload_bytes allows fewer")
+
+    def _child(self, parent: Node, plugin: str, child: Child) -> None:
+        """Commit one child: identity, dedup, depth and budgets are decided here, in tree order."""
+        body: Body = child.body
+        digest = body.sha256
+        at = (plugin, digest)
+        if parent.waited and parent.known.get(at, 0) > 0:
+            parent.known[at] -= 1  # it came out already, before the passwords were known
+            return
+        if digest == self._above(parent).payload.sha256:
+            return  # a payload is never its own parent
+        if self.payloads_left <= 0 or body.size > self.bytes_left:
+            reason = Reason.TOO_MANY_PAYLOADS if self.payloads_left <= 0 else Reason.TOO_MANY_BYTES
+            self._mark(parent, reason, plugin, "a child was not taken; see [limits]")
+            return
+        self.payloads_left -= 1
+        self.bytes_left -= body.size
+        if not parent.waited:
+            parent.known[at] = parent.known.get(at, 0) + 1
+        above = self._above(parent)
+        ordinal = above.next_ordinal(plugin)
+        payload = Payload(
+            self._placed(body, parent, plugin),
+            child.meta,
+            payload_id=child_id(above.payload.payload_id, plugin, ordinal),
+            depth=parent.payload.depth + 1,
+            extracted_from=above.payload.payload_id,
+            extracted_by=plugin,
+        )
+        node = self._enter(Node(payload, parent), digest)
+        if child.truncated is not None:
+            self._mark(node, child.truncated, plugin, f"it was cut off after {body.size} bytes")
+        if self.held > self.drain_at:
+            self._drain(parent)
+
+    def _enter(self, node: Node, digest: str) -> Node:
+        """Put a node into the tree and the queue; the second of the same bytes becomes an occurrence."""
+        parent = node.parent or self.top
+        parent.children.append(node)
+        parent.pending += 1
+        holder = self.by_digest.get(digest) if self.dedup else None
+        if holder is None:
+            self.by_digest[digest] = node
+            self.held += 0 if node.payload.body.on_disk else node.payload.size
+            self.queue.append(node)
+            return node
+        payload = node.payload
+        node.holder = holder
+        node.occurrence = Occurrence(
+            extracted_from=payload.extracted_from,
+            extracted_by=payload.extracted_by,
+            payload_meta=payload.meta,
+            payload_id=payload.payload_id,
+        )
+        if not self._again_needed(node, holder):
+            if payload.body is not holder.payload.body:
+                self.held += 0 if payload.body.on_disk else payload.size  # given back at once
+            self._finish(node)
+            return node
+        if holder.state != "done":
+            payload.body = holder.payload.body  # the same bytes are held once
+            holder.sharers += 1
+        else:
+            self.held += 0 if payload.body.on_disk else payload.size
+        self.queue.append(node)
+        return node
+
+    def _again_needed(self, node: Node, holder: Node) -> bool:
+        """True where the place of the bytes may change what plugins find in them (semantics 7)."""
+        if any(one is holder for one in node.ancestry()) or not self._differs(node, holder):
+            return False
+        return holder.state != "done" or bool(self._rerun_names(node, holder))
+
+    def _rerun_names(self, node: Node, holder: Node) -> list[str]:
+        own = [name for name in node.payload.meta.dispatch_to if name not in holder.journal.finished]
+        dispatchers = [one for one in self.plugins.dispatchers if one.reads_meta]
+        return [*self._meta_readers(holder), *own] or [one.name for one in dispatchers]
+
+    def _placed(self, body: Body, parent: Node, plugin: str) -> Body:
+        """The body where it fits: in memory, else on disk, else nowhere (and that is said)."""
+        if body.on_disk or self.held + body.size <= self.limits.held_bytes:
+            return body
+        self._drain(parent)
+        if self.held + body.size <= self.limits.held_bytes:
+            return body
+        if self.scratch is not None:
+            return spill(body, self.scratch)
+        self._mark(parent, Reason.TOO_MANY_BYTES, plugin, "a child did not fit into limits.held_bytes")
+        return Body(b"")
+
+    # -- examining --------------------------------------------------------------------------------
+
+    def _work_ahead(self) -> None:
+        for node in itertools.islice(self.queue, self.executor.ahead + 1 if self.executor.ahead else 0):
+            if node.state == "queued" and node.run is None and node.holder is None and self._due(node):
+                task = self._task(node)
+                node.run = (task, self.executor.start(task))
+
+    def _drain(self, parent: Node) -> None:
+        """Examine what waits below `parent` now, so that its bytes can go (semantics 11)."""
+        for node in list(parent.children):
+            if node.state == "queued":
+                self._process(node)
+            if self.held > self.drain_at:
+                self._drain(node)
+
+    def _due(self, node: Node) -> bool:
+        payload = node.payload
+        return payload.meta.should_scan and payload.depth <= self.limits.depth and not self.deadline.expired
+
+    def _process(self, node: Node) -> None:
+        if node.state != "queued":
+            return
+        node.state = "running"
+        if node.holder is not None:
+            self._occurrence(node, node.holder)
+            return
+        if not self._due(node):
+            self._skip(node)
+            return
+        self._examine(node, self._task(node))
+        if self._should_wait(node):
+            parent = node.parent or self.top
+            node.state = "waiting"
+            parent.waiting.append(node)
+            self._wake(parent)
+            return
+        self._finish(node)
+
+    def _examine(self, node: Node, task: Task) -> None:
+        """Run the task and commit what it yields; what was worked ahead counts only if it still holds."""
+        node.journal = Journal()
+        node.tried = task.passwords
+        ahead, node.run = node.run, None
+        entries = ahead[1] if ahead else None
+        loose = ahead is not None and (
+            ahead[0].bytes_left > task.bytes_left or ahead[0].children_left > task.children_left
+        )
+        if ahead is not None and ahead[0].passwords != task.passwords:
+            entries.close()
+            entries, loose = None, False
+        taken = 0
+        spent_bytes = spent_children = 0
+        run: Iterator[Entry] = entries if entries is not None else self.executor.start(task)
+        while True:
+            entry = next(run, None)
+            if entry is None:
+                break
+            child = entry.emit if isinstance(entry, Emitted) and isinstance(entry.emit, Child) else None
+            if child is not None:
+                spent_bytes += child.body.size
+                spent_children += 1
+                over = spent_bytes >= task.bytes_left or spent_children >= task.children_left
+                if loose and over:
+                    run.close()  # type: ignore[attr-defined]
+                    run, loose = self._again(task, taken), False
+                    spent_bytes -= child.body.size
+                    spent_children -= 1
+                    continue
+            taken += 1
+            node.journal.apply(entry)
+            if child is not None:
+                self._child(node, entry.plugin, child)  # type: ignore[union-attr]
+        self._broker_round(node, task)
+
+    def _again(self, task: Task, taken: int) -> Iterator[Entry]:
+        """The same task with what is really left, past the entries that were taken in already."""
+        return itertools.islice(self.executor.start(task), taken, None)
+
+    def _broker_round(self, node: Node, task: Task) -> None:
+        names = self._broker_names(node)
+        if not names:
+            return
+        last = msgspec.structs.replace(
+            task,
+            runs="broker",
+            names=names,
+            start=[],
+            prior=dict.fromkeys(node.journal.finished) | node.journal.results,
+            asked=node.journal.asked,
+            bytes_left=self.bytes_left,
+            children_left=self.payloads_left,
+        )
+        for entry in self.executor.start(last):
+            node.journal.apply(entry)
+            if isinstance(entry, Emitted) and isinstance(entry.emit, Child):
+                self._child(node, entry.plugin, entry.emit)
+
+    def _broker_names(self, node: Node) -> list[str]:
+        meta = node.payload.meta
+        wanted = {*self.plugins.always, *node.journal.asked, *meta.dispatch_to, *self._start_of(node)}
+        names = []
+        for name in sorted(wanted - node.journal.finished):
+            try:
+                if self.plugins.worker(name).runs == "broker":
+                    names.append(name)
+            except StoqError:
+                continue  # reported by the examination already
+        return names
+
+    def _start_of(self, node: Node) -> list[str]:
+        return list(self.request.start) if node.parent is self.top else []
+
+    def _task(self, node: Node) -> Task:
+        return Task(
+            payload=node.payload,
+            limits=self.limits,
+            deadline=self.deadline,
+            bytes_left=self.bytes_left,
+            children_left=self.payloads_left,
+            start=self._start_of(node),
+            passwords=node.passwords(self.request.passwords),
+            scratch=self.scratch if self.held > self.drain_at else None,
+        )
+
+    # -- occurrences and waiting ------------------------------------------------------------------
+
+    def _occurrence(self, node: Node, holder: Node) -> None:
+        """Only what depends on name, meta or passwords runs again, and only where those differ."""
+        if holder.state == "queued":
+            self._process(holder)
+        readers = self._meta_readers(holder)
+        if self._due(node) and self._rerun_names(node, holder) and node.occurrence is not None:
+            task = self._task(node)
+            task.names = readers
+            task.asked = {name: holder.journal.asked[name] for name in readers if name in holder.journal.asked}
+            task.prior = {
+                name: holder.journal.results.get(name)
+                for name in sorted(holder.journal.finished)
+                if name not in readers
+            }
+            self._examine(node, task)
+            node.occurrence.workers = [one for one in node.journal.results_by_round() if one]
+            node.occurrence.plugins_run = node.journal.rounds
+        self._finish(node)
+
+    def _differs(self, node: Node, holder: Node) -> bool:
+        mine, theirs = node.payload.meta, holder.payload.meta
+        given = self.request.passwords
+        return (
+            mine.extra_data != theirs.extra_data
+            or mine.dispatch_to != theirs.dispatch_to
+            or node.passwords(given) != holder.passwords(given)
+        )
+
+    def _meta_readers(self, holder: Node) -> list[str]:
+        ran = {name for names in holder.journal.rounds for name in names}
+        return [name for name in sorted(ran) if self.plugins.worker(name).reads_meta]
+
+    def _should_wait(self, node: Node) -> bool:
+        parent = node.parent or self.top
+        siblings = parent.pending - len(parent.waiting) > 1 or parent.state == "running"
+        return not node.waited and siblings and bool(_ENCRYPTED & node.journal.reasons())
+
+    def _wake(self, parent: Node) -> None:
+        """Once only waiting siblings are left, those with new passwords are examined again."""
+        if not parent.waiting or parent.pending > len(parent.waiting) or parent.state == "running":
+            return
+        waiting, parent.waiting = parent.waiting, []
+        for node in waiting:
+            node.waited = True
+            task = self._task(node)
+            node.state = "running"
+            if task.passwords != node.tried:
+                self._examine(node, task)
+            self._finish(node)
+
+    # -- finishing --------------------------------------------------------------------------------
+
+    def _skip(self, node: Node) -> None:
+        payload = node.payload
+        if not payload.meta.should_scan:
+            self._mark(node, Reason.NOT_SCANNED, None, "its meta says should_scan = false")
+        elif payload.depth > self.limits.depth:
+            self._mark(node, Reason.TOO_DEEP, None, f"depth {payload.depth}; limits.depth is {self.limits.depth}")
+        else:
+            self._mark(node, Reason.DEADLINE, None, "no time was left for it")
+        self._finish(node)
+
+    def _finish(self, node: Node) -> None:
+        journal, payload = node.journal, node.payload
+        parent = node.parent or self.top
+        parent.hints += [one.value for one in journal.hints if one.value not in parent.hints]
+        self.stats.bytes += payload.size
+        for plugin, ms in journal.ms.items():
+            self.stats.plugin_ms[plugin] = self.stats.plugin_ms.get(plugin, 0.0) + ms
+        self.errors += journal.errors
+        if node.occurrence is not None and node.holder is not None:
+            self._note_occurrence(node, node.holder)
+        else:
+            node.report = self._report(node)
+            if self.examined is not None:
+                self.examined(node.report, payload)
+        node.state = "done"
+        self._let_go(node)
+        parent.pending -= 1
+        for one in node.late:
+            self._note_occurrence(one, node)
+        self._wake(parent)
+        self._wake(node)
+
+    def _let_go(self, node: Node) -> None:
+        """Release the bytes once nobody who shares them needs them any more."""
+        owner = node
+        if node.holder is not None and node.payload.body is node.holder.payload.body:
+            owner = node.holder
+            owner.sharers -= 1
+        if owner.state == "done" and owner.sharers == 0:
+            body = owner.payload.body
+            if not body.released:
+                self.held -= 0 if body.on_disk else body.size
+                body.release()
+
+    def _report(self, node: Node) -> PayloadReport:
+        journal, payload = node.journal, node.payload
+        return PayloadReport(
+            payload_id=payload.payload_id,
+            size=payload.size,
+            sha256=payload.sha256,
+            meta=_kept(payload, journal),
+            depth=payload.depth,
+            workers=self._within(node, [one for one in journal.results_by_round() if one]),
+            workers_run=journal.rounds,
+            extracted_from=payload.extracted_from,
+            extracted_by=payload.extracted_by,
+            findings=self._findings(node),
+            unread=[*node.unread, *journal.unread],
+        )
+
+    def _within(self, node: Node, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The results, as long as the request's document stays within its size."""
+        if not workers:
+            return workers
+        self.result_bytes_left -= len(msgspec.json.encode(workers))
+        if self.result_bytes_left >= 0:
+            return workers
+        allowed = self.limits.request_result_bytes
+        self._mark(node, Reason.RESULT_TOO_LARGE, None, f"all results together are over {allowed} bytes")
+        return []
+
+    def _note_occurrence(self, node: Node, holder: Node) -> None:
+        report = holder.report
+        if report is None or node.occurrence is None:
+            holder.late.append(node)  # the holder is still being examined: noted when it is done
+            return
+        report.occurrences.append(node.occurrence)
+        report.findings += self._findings(node)
+        report.unread += node.journal.unread
+
+    def _findings(self, node: Node) -> list[FoundIn]:
+        target = self._above(node).payload.payload_id
+        return [
+            FoundIn(plugin=plugin, payload_id=target, finding=finding, path=node.path())
+            for plugin, finding in node.journal.findings
+        ]
+
+    def _mark(self, node: Node, reason: Reason, plugin: str | None, message: str) -> None:
+        target = self._above(node)
+        found = Unread(
+            reason=reason, payload_id=target.payload.payload_id, plugin=plugin, message=message
+        )
+        known = target.unread if target.report is None else target.report.unread
+        if found not in known[-3:]:
+            known.append(found)
+
+    def _above(self, node: Node) -> Node:
+        """The node that is reported: the node itself, or the holder of its bytes."""
+        return node.holder or node
+
+
+def _kept(payload: Payload, journal: Journal) -> Any:
+    if journal.archive is False and payload.meta.should_archive:
+        return msgspec.structs.replace(payload.meta, should_archive=False)
+    return payload.meta
