@@ -108,9 +108,7 @@ class _Scan:
             )
             return
         self.payloads_left -= 1
-        node = self._enter(Node(root, self.top), root.sha256)
-        if root.size > self.limits.payload_bytes:
-            self._mark(node, Reason.TOO_LARGE, None, f"{root.size} bytes; limits.payload_bytes allows fewer")
+        self._enter(Node(root, self.top), root.sha256)
 
     def _child(self, parent: Node, plugin: str, child: Child) -> None:
         """Commit one child: identity, dedup, depth and budgets are decided here, in tree order."""
@@ -218,8 +216,9 @@ class _Scan:
                 self._drain(node)
 
     def _due(self, node: Node) -> bool:
-        payload = node.payload
-        return payload.meta.should_scan and payload.depth <= self.limits.depth and not self.deadline.expired
+        payload, limits = node.payload, self.limits
+        small_enough = payload.depth <= limits.depth and payload.size <= limits.payload_bytes
+        return payload.meta.should_scan and small_enough and not self.deadline.expired
 
     def _process(self, node: Node) -> None:
         if node.state != "queued":
@@ -386,6 +385,9 @@ class _Scan:
             self._mark(node, Reason.NOT_SCANNED, None, "its meta says should_scan = false")
         elif payload.depth > self.limits.depth:
             self._mark(node, Reason.TOO_DEEP, None, f"depth {payload.depth}; limits.depth is {self.limits.depth}")
+        elif payload.size > self.limits.payload_bytes:
+            allowed = self.limits.payload_bytes
+            self._mark(node, Reason.TOO_LARGE, None, f"{payload.size} bytes; limits.payload_bytes is {allowed}")
         else:
             self._mark(node, Reason.DEADLINE, None, "no time was left for it")
         self._finish(node)

@@ -104,7 +104,7 @@ class ScanResponse(msgspec.Struct, kw_only=True):
     errors: list[ErrorReport] = []
     decorators: dict[str, Any] = {}
     verdict: Verdict | None = None
-    stats: Stats = Stats()
+    stats: Stats = msgspec.field(default_factory=Stats)
     attempt: int = 1
     ref: ObjectRef | None = None
 

@@ -1,0 +1,228 @@
+"""`stoq scan` and `stoq demo`: from paths to requests, from responses to exit codes."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from handlers import bootstrap
+from stoq_core.body import Body, BodyWriter, read_chunks
+from stoq_core.config import Config
+from stoq_core.errors import ConfigError, Reason, StoreError
+from stoq_core.limits import Deadline
+from stoq_core.payload import ObjectRef, Request, RequestMeta
+from stoq_core.pipeline import Pipeline, payload_of
+from stoq_core.render import encode
+from stoq_core.response import ScanResponse
+
+HOME = Path("~/.stoq")
+
+
+class Asked(msgspec.Struct, kw_only=True):
+    """What the command line said."""
+
+    overrides: list[tuple[str, Any]] = []
+    start: list[str] = []
+    source: str | None = None
+    extra: dict[str, Any] = {}
+    passwords: list[str] = []
+    scan_id: str | None = None
+    config: Path | None = None
+
+
+class Tally:
+    """Counts verdicts and failures; knows the exit code (clamscan's)."""
+
+    def __init__(self) -> None:
+        """Nothing so far."""
+        self.verdicts: dict[str, int] = {}
+        self.failed = 0
+
+    def add(self, response: ScanResponse) -> None:
+        """Count one response."""
+        verdict = response.verdict.verdict if response.verdict else "incomplete"
+        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
+
+    @property
+    def exit_code(self) -> int:
+        """1 suspicious or malicious, else 2 incomplete or failed, else 0."""
+        if self.verdicts.get("malicious") or self.verdicts.get("suspicious"):
+            return 1
+        return 2 if self.failed or self.verdicts.get("incomplete") else 0
+
+
+def settings(pairs: Iterable[str]) -> list[tuple[str, Any]]:
+    """`NAME=VALUE` pairs, split."""
+    split = []
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            msg = f"{pair!r}: write NAME=VALUE, such as worker.yara.strings_limit=5"
+            raise ConfigError(msg)
+        split.append((name, value))
+    return split
+
+
+def configured(file: Path | None, overrides: Iterable[tuple[str, Any]] = ()) -> Config:
+    """The config for this machine: inline, own plugins from ~/.stoq/plugins, results in sqlite."""
+    base = bootstrap.configured(os.environ, overrides, file)
+    more: list[tuple[str, Any]] = list(overrides)
+    own = HOME.expanduser() / "plugins"
+    if not base.plugin_paths and own.is_dir():
+        more.append(("plugin_paths", [str(own)]))
+    if not base.scan.connectors and "scan.connectors" not in dict(overrides):
+        more.append(("scan.connectors", ["sqlite"]))
+    if base.sandbox.mode == "unset":
+        more.append(("sandbox.mode", "inline"))
+    return bootstrap.configured(os.environ, more, file)
+
+
+def run(paths: list[str], asked: Asked, *, as_json: bool) -> int:
+    """Scan all paths; the exit code."""
+    if asked.scan_id is not None:
+        _checked_uuid(asked.scan_id, paths)
+    config = configured(asked.config, asked.overrides)
+    tally = Tally()
+    files = list(_files(paths, tally))
+    pipeline = bootstrap.pipeline(config)
+    try:
+        _scan_all(files, asked, pipeline, tally, as_json=as_json)
+    finally:
+        pipeline.close()
+    if not as_json and len(files) > 1:
+        from .show import summary
+
+        summary(tally.verdicts, tally.failed)
+    return tally.exit_code
+
+
+def _scan_all(files: list[Path], asked: Asked, pipeline: Pipeline, tally: Tally, *, as_json: bool) -> None:
+    from .show import Progress, response_tree
+
+    with Progress(len(files)) as progress:
+        for file in files:
+            progress.step(str(file))
+            try:
+                response = _scan_one(file, asked, pipeline)
+            except OSError as error:
+                tally.failed += 1
+                complain(f"{file}: cannot be read: {error.strerror or error}")
+                continue
+            except StoreError as error:
+                tally.failed += 1
+                complain(f"{file}: scanned, but the result was not stored: {error}")
+                continue
+            tally.add(response)
+            if as_json:
+                sys.stdout.buffer.write(encode(response) + b"\n")
+                sys.stdout.buffer.flush()
+            else:
+                progress.show(response_tree(response, brief=len(files) > 1))
+
+
+def _scan_one(file: Path, asked: Asked, pipeline: Pipeline) -> ScanResponse:
+    name = "stdin" if str(file) == "-" else str(file)
+    extra = dict(asked.extra)
+    request = Request(
+        scan_id=asked.scan_id or str(uuid.uuid4()),
+        meta=RequestMeta(source=asked.source, extra_data=extra),
+        start=[*pipeline.config.scan.start, *asked.start],
+        passwords=[*asked.passwords, *pipeline.config.scan.passwords],
+    )
+    allowed = pipeline.config.limits.payload_bytes
+    size = 0 if name == "stdin" else file.stat().st_size
+    if size > allowed:
+        ref = ObjectRef(store="file", bucket="", key=name, size=size)
+        message = f"{size} bytes are more than limits.payload_bytes ({allowed}); raise it to scan this file"
+        response = pipeline.unscanned(request, Reason.TOO_LARGE, message, ref=ref)
+        pipeline.store(response)
+        return response
+    request.payloads = [payload_of(_body(file, allowed), os.path.basename(name))]
+    deadline = Deadline.after_ms(pipeline.config.limits.request_wall_ms)
+    return pipeline.scan(request, deadline)
+
+
+def _body(file: Path, allowed: int) -> Body:
+    writer = BodyWriter()
+    with sys.stdin.buffer if str(file) == "-" else file.open("rb") as source:
+        for chunk in read_chunks(source):
+            writer.write(chunk)
+            if writer.size > allowed:
+                break
+    return writer.finish()
+
+
+def _files(paths: list[str], tally: Tally) -> Iterator[Path]:
+    """Every regular file that the paths name, in a stable order; what cannot be had is complained of."""
+    for path in paths:
+        if path == "-":
+            yield Path(path)
+            continue
+        found = [path] if os.path.lexists(path) else sorted(glob.glob(path, recursive=True))
+        if not found:
+            tally.failed += 1
+            complain(f"{path}: no such file or folder")
+        for one in found:
+            yield from _below(Path(one), tally)
+
+
+def _below(path: Path, tally: Tally) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    if not path.is_dir():
+        tally.failed += 1
+        complain(f"{path}: is no regular file; pipe it in as - if you mean it")
+        return
+
+    def unreadable(error: OSError) -> None:
+        tally.failed += 1
+        complain(f"{error.filename}: cannot be listed: {error.strerror}")
+
+    for folder, folders, names in os.walk(path, onerror=unreadable):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            if file.is_file():
+                yield file
+            else:
+                tally.failed += 1
+                complain(f"{file}: is no regular file and was not read")
+
+
+def complain(message: str) -> None:
+    """One line on standard error."""
+    print(f"stoq: {message}", file=sys.stderr)
+
+
+def _checked_uuid(scan_id: str, paths: list[str]) -> None:
+    try:
+        uuid.UUID(scan_id)
+    except ValueError:
+        msg = f"--scan-id {scan_id!r} is no UUID"
+        raise ConfigError(msg) from None
+    if len(paths) > 1 or os.path.isdir(paths[0]):
+        msg = "--scan-id names one scan; give it with one file"
+        raise ConfigError(msg)
+
+
+def demo(*, as_json: bool) -> int:
+    """Scan the built-in set; the exit code is 0 when all verdicts are the expected ones."""
+    import tempfile
+
+    from .samples import write_samples
+
+    with tempfile.TemporaryDirectory(prefix="stoq-demo-") as folder:
+        files = write_samples(Path(folder))
+        asked = Asked(overrides=[("scan.connectors", [])])
+        code = run([str(file) for file in files], asked, as_json=as_json)
+    if not as_json:
+        print("\nThese files were built for this demonstration. Scan your own: make scan FILE=path")
+    return 0 if code == 1 else 2

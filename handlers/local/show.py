@@ -1,0 +1,128 @@
+"""What an analyst sees first: a tree of payloads with type, size, findings and verdict."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from stoq_core.response import PayloadReport, ScanResponse
+
+_COLOURS = {"malicious": "bold red", "suspicious": "bold yellow", "incomplete": "magenta", "clean": "green"}
+_SHOWN_CHILDREN = 40
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def size_text(size: int) -> str:
+    """1,234 B, 12.3 KiB, 4.5 MiB."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":  # noqa: PLR2004
+            return f"{int(amount)} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return ""
+
+
+def safe(text: str) -> str:
+    """Names come from hostile files: no control characters, no direction marks reach the terminal."""
+    return "".join(ch if ch.isprintable() else f"\\x{ord(ch):02x}" for ch in text)
+
+
+def response_tree(response: ScanResponse, *, brief: bool = False) -> Any:
+    """The whole response as something to print; brief ones are a line when there is nothing to say."""
+    verdict = response.verdict
+    word = verdict.verdict if verdict else "incomplete"
+    if brief and word == "clean" or not response.results:
+        report = response.results[0] if response.results else None
+        return _line(report, word) if report else Text(word)
+    children: dict[str | None, list[PayloadReport]] = {}
+    for report in response.results:
+        children.setdefault(report.extracted_from, []).append(report)
+    root = response.results[0]
+    tree = Tree(_line(root, word), guide_style="dim")
+    _grow(tree, root, children)
+    for extra in children.get(None, [])[1:]:
+        _grow(tree.add(_line(extra, extra.verdict)), extra, children)
+    reasons = [one for one in verdict.unread if one.payload_id is None] if verdict else []
+    for one in reasons:
+        tree.add(Text(f"! {one.reason.value}: {safe(one.message)}", "magenta"))
+    return tree
+
+
+def _grow(branch: Tree, report: PayloadReport, children: dict[str | None, list[PayloadReport]]) -> None:
+    for found in sorted(report.findings, key=lambda one: -one.finding.score):
+        attack = f"  {' '.join(found.finding.attack)}" if found.finding.attack else ""
+        detail = f"  {safe(found.finding.detail)}" if found.finding.detail else ""
+        branch.add(Text(f"* {found.finding.name} ({found.finding.score}){detail}{attack}", "red"))
+        if len(found.path) > 1:
+            branch.add(Text(f"  in {' < '.join(safe(one) for one in found.path)}", "dim"))
+    for one in report.unread:
+        where = f" [{one.plugin}]" if one.plugin else ""
+        branch.add(Text(f"! {one.reason.value}{where}: {safe(one.message)}", "magenta"))
+    below = children.get(report.payload_id, [])
+    for child in below[:_SHOWN_CHILDREN]:
+        _grow(branch.add(_line(child, child.verdict)), child, children)
+    if len(below) > _SHOWN_CHILDREN:
+        branch.add(Text(f"… and {len(below) - _SHOWN_CHILDREN} more; --json shows all", "dim"))
+
+
+def _line(report: PayloadReport, verdict: str) -> Text:
+    kind = (report.result_of("mimetype") or {}).get("mimetype", "")
+    line = Text(f"{verdict:<11}", _COLOURS.get(verdict, ""))
+    line.append(safe(report.name), "bold")
+    line.append(f"  {kind}  {size_text(report.size)}", "dim")
+    if report.occurrences:
+        line.append(f"  ×{len(report.occurrences) + 1}", "dim")
+    return line
+
+
+def summary(verdicts: dict[str, int], failed: int) -> None:
+    """One line with the counts."""
+    parts = Text("\n")
+    for word, colour in _COLOURS.items():
+        if verdicts.get(word):
+            parts.append(f"{verdicts[word]} {word}  ", colour)
+    if failed:
+        parts.append(f"{failed} failed", "bold red")
+    console.print(parts)
+
+
+class Progress:
+    """A bar on standard error for several files, where that is a terminal."""
+
+    def __init__(self, total: int) -> None:
+        """`total` files."""
+        self._bar: Any = None
+        self._task: Any = None
+        if total > 1 and sys.stderr.isatty():
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("scanning", total=total)
+
+    def __enter__(self) -> Self:
+        """Show it."""
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take it away."""
+        if self._bar:
+            self._bar.stop()
+
+    def step(self, name: str) -> None:
+        """The next file begins."""
+        if self._bar:
+            self._bar.update(self._task, advance=1, description=safe(name)[-40:])
+
+    def show(self, what: Any) -> None:
+        """Print above the bar."""
+        console.print(what)

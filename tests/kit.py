@@ -1,0 +1,75 @@
+"""What the core's tests share: workers made of functions, a plugin source, and short ways to scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stoq_core.engine import Engine, Scanned
+from stoq_core.errors import PluginLoadError
+from stoq_core.executor import Inline, Threads
+from stoq_core.limits import Deadline, RequestLimits
+from stoq_core.options import Options
+from stoq_core.payload import Payload, PayloadMeta, Request
+from stoq_core.plugin import Dispatcher, Worker
+
+SCAN_ID = "11111111-1111-4111-8111-111111111111"
+
+
+def worker(scan: Callable[..., Any], **attributes: Any) -> type[Worker[Options]]:
+    """A worker class around `scan(payload, job)`."""
+    return type("Made", (Worker,), {"scan": lambda _self, payload, job: scan(payload, job), **attributes})
+
+
+def dispatcher(dispatch: Callable[..., Any], **attributes: Any) -> type[Dispatcher[Options]]:
+    """A dispatcher class around `dispatch(payload, job)`."""
+    return type("Made", (Dispatcher,), {"dispatch": lambda _self, p, j: dispatch(p, j), **attributes})
+
+
+class Source:
+    """A plugin source over classes, as the registry's `Plugins` is over files."""
+
+    def __init__(self, workers: dict[str, Any], always: Iterable[str] = (), **dispatchers: Any) -> None:
+        """`always` names those that run on every payload."""
+        self._workers = {name: made(Options(), name) for name, made in workers.items()}
+        self.always = tuple(always)
+        self.dispatchers = tuple(made(Options(), name) for name, made in sorted(dispatchers.items()))
+
+    def worker(self, name: str) -> Worker[Any]:
+        """As the real one: unknown names raise."""
+        if name not in self._workers:
+            message = f"no worker is named {name!r}"
+            raise PluginLoadError(message)
+        return self._workers[name]
+
+
+def scan(
+    source: Source,
+    *contents: bytes | Payload,
+    limits: RequestLimits | None = None,
+    threads: int = 1,
+    dedup: bool = True,
+    deadline: Deadline | None = None,
+    **request: Any,
+) -> Scanned:
+    """Scan bytes with the engine."""
+    executor = Threads(source, threads) if threads > 1 else Inline(source)
+    engine = Engine(source, executor, limits or RequestLimits(), dedup=dedup)
+    payloads = [one if isinstance(one, Payload) else Payload(one, PayloadMeta()) for one in contents]
+    asked = Request(scan_id=SCAN_ID, payloads=payloads, **request)
+    return engine.scan(asked, deadline or Deadline.after_ms(60_000))
+
+
+def split(payload: Payload, job: Any) -> Any:
+    """A worker that takes `(a(b)c)`-like bytes apart: each bracketed part one level down is a child."""
+    depth, start = 0, 0
+    content = payload.content
+    for at, byte in enumerate(content):
+        if byte == ord("("):
+            depth += 1
+            if depth == 1:
+                start = at + 1
+        elif byte == ord(")"):
+            depth -= 1
+            if depth == 0:
+                yield job.child([content[start:at]], name=f"part{start}")
