@@ -1,0 +1,45 @@
+"""YARA rules over the payload; rules with a score become findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from plugins._rules import ROUTING
+from plugins._yara import YaraMatch, YaraOptions, matches, ruleset
+from stoq_core.payload import Payload
+from stoq_core.plugin import Finding, Job, Worker
+
+
+class YaraResult(msgspec.Struct, frozen=True):
+    """`matches`: one entry a rule that matched, those of the namespace `routing` left out."""
+
+    matches: list[YaraMatch]
+
+
+class Yara(Worker[YaraOptions]):
+    """Rules' meta `score` (whole number), `attack` (technique ids) and `description` make findings."""
+
+    libraries = {"yara_x": "yara-x (in requirements.txt)"}
+    errors = {
+        "timeout": "the rules took longer than `timeout_ms`",
+        "scan_failed": "the library gave up on the bytes",
+    }
+    result = YaraResult
+
+    def warm(self) -> None:
+        """Load the rules; scanning waits until after the fork."""
+        ruleset(self.options.rules)
+
+    def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
+        """Yield the findings, then one `YaraResult` where a rule matched."""
+        found = [one for one in matches(payload, self.options) if one.namespace != ROUTING]
+        for one in found:
+            score = one.meta.get("score")
+            if isinstance(score, int) and score > 0:
+                attack = tuple(part.strip() for part in str(one.meta.get("attack", "")).split(",") if part.strip())
+                yield Finding(one.rule, score, str(one.meta.get("description", "")), attack)
+        if found:
+            yield YaraResult(found)

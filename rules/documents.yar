@@ -1,0 +1,82 @@
+/* Documents that act on their own. */
+
+rule ole_macro_runs_on_open
+{
+    meta:
+        description = "Office file with a macro that starts by itself and runs a program"
+        score = 600
+        attack = "T1204.002, T1059.005"
+    strings:
+        $vba = "_VBA_PROJECT" wide
+        $auto1 = "AutoOpen" nocase
+        $auto2 = "Auto_Open" nocase
+        $auto3 = "Document_Open" nocase
+        $auto4 = "Workbook_Open" nocase
+        $run1 = "WScript.Shell" nocase
+        $run2 = "Shell(" nocase
+        $run3 = "ShellExecute" nocase
+        $run4 = "powershell" nocase
+        $run5 = "URLDownloadToFile" nocase
+    condition:
+        uint32(0) == 0xE011CFD0 and $vba and any of ($auto*) and any of ($run*)
+}
+
+rule ooxml_remote_template
+{
+    meta:
+        description = "Office document that loads its template from elsewhere"
+        score = 600
+        attack = "T1221"
+    strings:
+        $type = "/relationships/attachedTemplate\""
+        $external = "TargetMode=\"External\""
+        $target = /Target="(https?|file|\\\\)/ nocase
+    condition:
+        filesize < 1MB and all of them
+}
+
+rule office_dde_command
+{
+    meta:
+        description = "Office field that starts a program by DDE"
+        score = 600
+        attack = "T1559.002"
+    strings:
+        $dde = /DDE(AUTO)?[^<]{0,80}(cmd(\.exe)?|powershell|mshta|c:\\+windows)/ nocase
+        $word = "<w:instrText"
+        $rtf = "{\\rtf"
+        $csv = /(^|[\n,;"])[=+@-][a-z]{0,10}\|'?\s{0,4}\/c/ nocase
+    condition:
+        filesize < 10MB and (($dde and ($word or $rtf at 0)) or $csv)
+}
+
+rule pdf_runs_on_open
+{
+    meta:
+        description = "PDF that starts JavaScript or a program when it is opened"
+        score = 300
+        attack = "T1204.002"
+    strings:
+        $open = /\/(OpenAction|AA)[\s<\[\/0-9]/
+        $js = /\/(JavaScript|JS)[\s<\[(\/]/
+        $launch = /\/Launch[\s>\/]/
+        $program = /\/F\s{0,8}\([^)]{0,200}(cmd|powershell|\.exe)/ nocase
+    condition:
+        uint32(0) == 0x46445025 and (($open and $js) or ($launch and $program))
+}
+
+rule rtf_equation_exploit
+{
+    meta:
+        description = "RTF with an Equation Editor object (CVE-2017-11882 and its kin)"
+        score = 1000
+        attack = "T1203"
+        reference = "CVE-2017-11882, CVE-2018-0802"
+    strings:
+        $data = "\\objdata"
+        $class = "4571756174696f6e2e33" nocase
+        $clsid = "02ce020000000000c000000000000046" nocase
+        $update = "\\objupdate"
+    condition:
+        uint32(0) == 0x74725C7B and $data and ($class or $clsid or ($update and #data > 0 and $class))
+}

@@ -1,0 +1,95 @@
+/* Packed and suspicious executables. */
+
+import "pe"
+
+rule pe_packed_upx
+{
+    meta:
+        description = "PE packed with UPX"
+        score = 100
+        attack = "T1027.002"
+    strings:
+        $mark = "UPX!"
+    condition:
+        uint16(0) == 0x5A4D and $mark in (0 .. 4096)
+        and for any s in pe.sections : (s.name == "UPX0" or s.name == "UPX1")
+}
+
+rule pe_packer_section_name
+{
+    meta:
+        description = "PE with the section name of a packer that hides code"
+        score = 300
+        attack = "T1027.002"
+    condition:
+        uint16(0) == 0x5A4D and for any s in pe.sections : (
+            s.name == ".vmp0" or s.name == ".vmp1" or s.name == ".themida" or s.name == ".aspack"
+            or s.name == ".enigma1" or s.name == ".petite" or s.name == "PEC2TO" or s.name == ".mpress1"
+            or s.name == ".MPRESS1"
+        )
+}
+
+rule pe_injects_into_processes
+{
+    meta:
+        description = "PE with the calls for writing code into another process"
+        score = 300
+        attack = "T1055"
+    strings:
+        $open = "OpenProcess" fullword
+        $alloc = "VirtualAllocEx" fullword
+        $write = "WriteProcessMemory" fullword
+        $run1 = "CreateRemoteThread" fullword
+        $run2 = "NtCreateThreadEx" fullword
+        $run3 = "QueueUserAPC" fullword
+        $hollow = "NtUnmapViewOfSection" fullword
+    condition:
+        uint16(0) == 0x5A4D and filesize < 5MB and $alloc and $write
+        and (($open and any of ($run*)) or $hollow)
+}
+
+rule pe_ransom_note
+{
+    meta:
+        description = "PE that removes shadow copies and speaks of encrypted files"
+        score = 1000
+        attack = "T1486, T1490"
+    strings:
+        $shadow1 = "vssadmin delete shadows" nocase ascii wide
+        $shadow2 = "wmic shadowcopy delete" nocase ascii wide
+        $shadow3 = "bcdedit /set {default} recoveryenabled no" nocase ascii wide
+        $note1 = "your files have been encrypted" nocase ascii wide
+        $note2 = "files are encrypted" nocase ascii wide
+        $note3 = "bitcoin" nocase ascii wide
+        $note4 = ".onion" nocase ascii wide
+    condition:
+        uint16(0) == 0x5A4D and any of ($shadow*) and 2 of ($note*)
+}
+
+rule elf_coin_miner
+{
+    meta:
+        description = "ELF with the words of a coin miner"
+        score = 600
+        attack = "T1496"
+    strings:
+        $stratum = "stratum+tcp://"
+        $a = "xmrig" nocase
+        $b = "cryptonight" nocase
+        $c = "randomx" nocase
+        $d = "donate-level"
+    condition:
+        uint32(0) == 0x464C457F and $stratum and 2 of ($a, $b, $c, $d)
+}
+
+rule executable_hidden_in_document_name
+{
+    meta:
+        description = "Names a program that poses as a document by a double extension"
+        score = 300
+        attack = "T1036.007"
+    strings:
+        $name = /[A-Za-z0-9_-]{1,40}\.(pdf|docx?|xlsx?|jpg|png|txt)[ _]{0,60}\.(exe|scr|pif|js|vbs|hta|lnk)/ nocase
+    condition:
+        uint32(0) == 0x04034B50 and $name in (26 .. 400)
+}
