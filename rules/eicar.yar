@@ -10,5 +10,5 @@ rule eicar_test_file
         $a = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-" ascii
         $b = "STANDARD-ANTIVIRUS-TEST-FILE!$H+H*" ascii
     condition:
-        $a in (0 .. 128) and $b in (0 .. 256) and filesize < 1KB
+        $a at 0 and $b at 34 and filesize <= 128
 }

@@ -123,7 +123,7 @@ class Job:
         dispatch_to: Iterable[str] = (),
         **extra: Any,
     ) -> Child:
-        """Write `chunks` (bytes, an iterable of bytes, or a reader) into a child payload.
+        """Write `chunks` (bytes, a `Body`, an iterable of bytes, or a reader) into a child payload.
 
         Bytes are counted while they are written: at the limit the child ends there and is marked
         truncated with the reason. Raises `LimitReached` when no further child is allowed at all.
@@ -158,8 +158,11 @@ class Job:
         writer = BodyWriter(self._scratch)
         cut: Reason | None = None
         error: Exception | None = None
+        if isinstance(chunks, Body) and chunks.size <= room:
+            self._budget.spend(chunks.size)
+            return Child(body=chunks, meta=_meta(name, should_scan, should_archive, dispatch_to, extra)), None
         try:
-            for chunk in as_chunks(chunks):
+            for chunk in as_chunks(chunks.view() if isinstance(chunks, Body) else chunks):
                 if writer.size + len(chunk) > room:
                     writer.write(chunk[: room - writer.size])
                     cut = reason
@@ -172,12 +175,7 @@ class Job:
         except Exception as raised:  # noqa: BLE001 - what was read stays; the caller gets the error
             cut, error = Reason.CORRUPT, raised
         self._budget.spend(writer.size)
-        meta = PayloadMeta(
-            should_scan=should_scan,
-            should_archive=should_archive,
-            dispatch_to=list(dispatch_to),
-            extra_data={"filename": name, **extra} if name is not None else extra,
-        )
+        meta = _meta(name, should_scan, should_archive, dispatch_to, extra)
         return Child(body=writer.finish(), meta=meta, truncated=cut), error
 
     def result_of(self, worker: str) -> Any:
@@ -198,6 +196,12 @@ class Job:
         return self._budget.children_left
 
     @property
+    def total_left(self) -> int:
+        """How many bytes all further children may have together."""
+        budget = self._budget
+        return max(0, min(budget.bytes_left, budget.ratio_left, budget.limits.held_bytes))
+
+    @property
     def bytes_left(self) -> int:
         """How many bytes the next child may have."""
         return self._budget.room()[0]
@@ -210,6 +214,21 @@ class Job:
         self._errors.clear()
         self._unread.clear()
         return reported
+
+
+def _meta(
+    name: str | None,
+    should_scan: bool,  # noqa: FBT001 - private, positional
+    should_archive: bool,  # noqa: FBT001 - private, positional
+    dispatch_to: Iterable[str],
+    extra: dict[str, Any],
+) -> PayloadMeta:
+    return PayloadMeta(
+        should_scan=should_scan,
+        should_archive=should_archive,
+        dispatch_to=list(dispatch_to),
+        extra_data={"filename": name, **extra} if name is not None else extra,
+    )
 
 
 _O = TypeVar("_O", bound=Options)

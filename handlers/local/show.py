@@ -15,7 +15,9 @@ from stoq_core.response import PayloadReport, ScanResponse
 _COLOURS = {"malicious": "bold red", "suspicious": "bold yellow", "incomplete": "magenta", "clean": "green"}
 _SHOWN_CHILDREN = 40
 
-console = Console(highlight=False, soft_wrap=True)
+_FILE_COLUMNS = 200
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_COLUMNS)
 
 
 def size_text(size: int) -> str:
@@ -60,7 +62,8 @@ def _grow(branch: Tree, report: PayloadReport, children: dict[str | None, list[P
         detail = f"  {safe(found.finding.detail)}" if found.finding.detail else ""
         branch.add(Text(f"* {found.finding.name} ({found.finding.score}){detail}{attack}", "red"))
         if len(found.path) > 1:
-            branch.add(Text(f"  in {' < '.join(safe(one) for one in found.path)}", "dim"))
+            where = " < ".join(safe(one) for one in found.path)
+            branch.add(Text(f"  in {where}", "dim", overflow="fold"))
     for one in report.unread:
         where = f" [{one.plugin}]" if one.plugin else ""
         branch.add(Text(f"! {one.reason.value}{where}: {safe(one.message)}", "magenta"))

@@ -1,0 +1,177 @@
+"""What the other commands print: plugins, settings, rules and stored results."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from handlers import bootstrap
+from stoq_core.errors import ConfigError, StoqError
+from stoq_core.options import did_you_mean
+from stoq_core.store import ResultStore, Summary
+
+from .scanning import complain, configured
+from .show import console, safe, size_text
+
+
+def version() -> str:
+    """The installed version."""
+    return importlib.metadata.version("stoq-serverless")
+
+
+def plugins(config_file: Path | None) -> None:
+    """A table of all plugins."""
+    config = configured(config_file)
+    found = bootstrap.registry(config)
+    table = Table("kind", "name", "does", "note", box=None, pad_edge=False)
+    for one in found:
+        note, what = "", ""
+        try:
+            cls = found.load(one.kind, one.name)
+            what = _first_line(cls.__module__) or ""
+            note = found.missing_library(one.kind, one.name) or ""
+        except StoqError as error:
+            note = str(error)
+        if one.overrides:
+            note += f" {one.file} overrides {one.overrides}"
+        table.add_row(one.kind, one.name, what, note.strip())
+    console.print(table)
+
+
+def _first_line(module: str) -> str:
+    import sys
+
+    return (sys.modules[module].__doc__ or "").strip().partition("\n")[0]
+
+
+def plugin(name: str, config_file: Path | None) -> None:
+    """All about the plugins of that name."""
+    config = configured(config_file)
+    found = bootstrap.registry(config)
+    matching = [one for one in found if one.name == name]
+    if not matching:
+        known = sorted({one.name for one in found})
+        hint = did_you_mean(name, known) or f" There are: {', '.join(known)}."
+        message = f"no plugin is named {name!r}.{hint}"
+        raise ConfigError(message)
+    for one in matching:
+        cls = found.load(one.kind, one.name)
+        console.print(Text(f"{one.kind} {one.name}", "bold"))
+        console.print(f"  {_first_line(cls.__module__)}\n  {(cls.__doc__ or '').strip()}")
+        console.print(f"  file: {one.file}", markup=False)
+        _fields("options", cls.options_type, f"{one.kind}.{one.name}.")
+        result = getattr(cls, "result", None)
+        if result is not None:
+            _fields("result", result, "")
+        for code, meaning in cls.errors.items():
+            console.print(f"  error {code}: {meaning}", markup=False)
+        if one.kind == "worker":
+            console.print(f"  example: stoq scan --always {one.name} FILE", markup=False)
+
+
+def _fields(title: str, struct: type[msgspec.Struct], prefix: str) -> None:
+    fields = msgspec.structs.fields(struct)
+    hints = get_type_hints(struct, include_extras=True)
+    if fields:
+        console.print(f"  {title}:")
+    for field in fields:
+        hint = hints[field.name]
+        about = next((one.description for one in getattr(hint, "__metadata__", ()) if one.description), "")
+        default = "" if field.default is msgspec.NODEFAULT else f" = {field.default!r}"
+        kind = str(getattr(hint, "__origin__", hint))
+        kind = kind.removeprefix("<class '").removesuffix("'>").rpartition(".")[2]
+        console.print(f"    {prefix}{field.name}: {kind}{default}  {about or ''}".rstrip(), markup=False)
+
+
+def settings_in_force(config_file: Path | None, overrides: Iterable[tuple[str, Any]]) -> None:
+    """The config as JSON."""
+    config = configured(config_file, list(overrides))
+    print(msgspec.json.format(msgspec.json.encode(config), indent=2).decode())
+
+
+def rules_check(paths: list[Path]) -> int:
+    """Name the bad rules; 2 if there are any."""
+    from plugins._rules import compile_sources, read_sources
+
+    made = compile_sources(read_sources(paths))
+    _bad(made.bad)
+    count = sum(1 for _ in made.rules)
+    console.print(f"{count} rules are good, {len(made.bad)} bad")
+    return 2 if made.bad else 0
+
+
+def rules_build(paths: list[Path], out: Path) -> int:
+    """Build a ruleset; 2 if any rule was left out."""
+    from plugins._rules import build_ruleset
+
+    target, made = build_ruleset(paths, out)
+    _bad(made.bad)
+    console.print(f"{target}: {sum(1 for _ in made.rules)} rules, digest {made.digest}", markup=False)
+    if made.bad:
+        complain(f"{len(made.bad)} bad rules were left out; mend them and build again")
+    return 2 if made.bad else 0
+
+
+def _bad(bad: Iterable[Any]) -> None:
+    for one in bad:
+        complain(f"{one.file}:{one.line}: {one.why}; mend or remove this rule, the others are kept")
+
+
+def _store(config_file: Path | None) -> ResultStore:
+    config = configured(config_file)
+    name = config.results.source
+    found = bootstrap.registry(config)
+    made = found.make(
+        "connector", name, config.options_of("connector", name),
+        plugin=config.plugin_of("connector", name), resolve=bootstrap.secret,
+    )  # fmt: skip
+    if not isinstance(made, ResultStore):
+        message = f"results.source: connector {name!r} cannot be asked; use sqlite, filedir or dynamodb"
+        raise ConfigError(message)
+    made.open()  # type: ignore[attr-defined]
+    return made
+
+
+def results(config_file: Path | None, *, limit: int, verdict: str | None) -> None:
+    """The newest results as a table."""
+    _table(_store(config_file).list(limit, verdict))
+
+
+def search(
+    config_file: Path | None, *, sha256: str | None, name: str | None, finding: str | None, limit: int
+) -> None:
+    """Matching results as a table."""
+    if sha256 is None and name is None and finding is None:
+        message = "say what to search: --sha256, --name or --finding"
+        raise ConfigError(message)
+    _table(_store(config_file).search(sha256=sha256, name=name, finding=finding, limit=limit))
+
+
+def _table(lines: Iterable[Summary]) -> None:
+    table = Table("time", "verdict", "score", "name", "size", "payloads", "scan", box=None, pad_edge=False)
+    for one in lines:
+        table.add_row(
+            one.time[:19], one.verdict, str(one.score), safe(one.name), size_text(one.size),
+            str(one.payloads), one.scan_id,
+        )  # fmt: skip
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print("no results")
+
+
+def show(config_file: Path | None, scan_id: str, *, as_json: bool) -> int:
+    """One stored document."""
+    found = _store(config_file).get(scan_id)
+    if found is None:
+        complain(f"there is no result {scan_id!r}; `stoq results list` shows those that are there")
+        return 2
+    made = msgspec.json.encode(found)
+    print((made if as_json else msgspec.json.format(made, indent=2)).decode())
+    return 0

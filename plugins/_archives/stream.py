@@ -1,0 +1,137 @@
+"""Single compressed streams: gzip (RFC 1952), bzip2, xz, lzma and zstd (RFC 8878)."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from stoq_core.errors import Reason
+
+from .entry import CHUNK_BYTES, MAX_DICTIONARY_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, timestamp
+
+_ZSTD_WINDOW_LOG = 28  # 256 MiB
+_SUFFIXES = {
+    ".tgz": ".tar", ".taz": ".tar", ".tbz": ".tar", ".tbz2": ".tar", ".txz": ".tar", ".tlz": ".tar",
+    ".tzst": ".tar", ".svgz": ".svg", ".gz": "", ".bz2": "", ".xz": "", ".lzma": "", ".zst": "",
+}  # fmt: skip
+
+
+def read_stream(view: memoryview, kind: str, outer_name: str) -> Iterator[Entry]:
+    """The one member of a compressed stream; concatenated streams are one member, as their tools do."""
+    member = Member(name=_inner_name(outer_name), method=kind)
+    if kind == "gzip":
+        _gzip_facts(view, member)
+
+    ended: list[int] = []
+
+    def chunks(_passwords: Sequence[str]) -> Chunks:
+        return _decompressed(view, _DECODERS[kind], ended)
+
+    yield Entry(member, chunks)
+    rest = view[ended[0] :] if ended else view[:0]
+    if any(rest):  # what stands behind the last stream is not part of it, so it is scanned by itself
+        behind = Member(name="trailing", size=len(rest), method="stored")
+        yield Entry(behind, lambda _passwords: sliced(rest), ended[0])
+
+
+def _inner_name(outer: str) -> str:
+    base = outer.replace("\\", "/").rpartition("/")[2]
+    for suffix, instead in _SUFFIXES.items():
+        if base.lower().endswith(suffix) and len(base) > len(suffix):
+            return base[: -len(suffix)] + instead
+    return f"{base}.out" if base else "content"
+
+
+def _gzip_facts(view: memoryview, member: Member) -> None:
+    """FNAME and MTIME of the first header (RFC 1952, 2.3)."""
+    head = bytes(view[:8192])
+    if len(head) < 10:  # noqa: PLR2004
+        return
+    flags, at = head[3], 10
+    seconds = int.from_bytes(head[4:8], "little")
+    member.modified = timestamp(seconds) if seconds else None
+    if flags & 4:
+        at += 2 + int.from_bytes(head[at : at + 2], "little")
+    if flags & 8:
+        raw, end, _ = head[at:].partition(b"\0")
+        if raw and end:
+            member.name = name_of(raw, "latin-1")
+
+
+def _gzip() -> Any:
+    return zlib.decompressobj(31)
+
+
+def _bzip2() -> Any:
+    import bz2  # noqa: PLC0415 - rarely needed
+
+    return bz2.BZ2Decompressor()
+
+
+def _lzma() -> Any:
+    import lzma  # noqa: PLC0415 - rarely needed
+
+    return lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=MAX_DICTIONARY_BYTES + 2**20)
+
+
+def zstd_decoder() -> Any:
+    """A zstd decompressor with a bounded window."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # noqa: PLC0415 - rarely needed
+    else:
+        from backports import zstd  # noqa: PLC0415 - rarely needed
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
+
+
+_DECODERS: dict[str, Callable[[], Any]] = {
+    "gzip": _gzip, "bzip2": _bzip2, "xz": _lzma, "lzma": _lzma, "zstd": zstd_decoder,
+}  # fmt: skip
+_STARTS = {
+    _gzip: (b"\x1f\x8b",), _bzip2: (b"BZh",), _lzma: (b"\xfd7zXZ\x00",), zstd_decoder: (b"\x28\xb5\x2f\xfd",),
+}  # fmt: skip
+
+
+def _decompressed(view: memoryview, make: Callable[[], Any], ended: list[int]) -> Chunks:
+    """Decompress stream after stream, at most a chunk of output a step; `ended` gets where that was."""
+    decoder, at = make(), 0
+    while True:
+        data = b"" if at >= len(view) else bytes(view[at : at + CHUNK_BYTES])
+        at += len(data)
+        out = _step(decoder, data)
+        while out:
+            yield out
+            out = b"" if decoder.eof else _step(decoder, b"")
+        if decoder.eof:
+            at -= len(decoder.unused_data)
+            following = _next_start(view, at, _STARTS[make])
+            if following < 0:
+                ended.append(at)
+                return
+            at = following
+            decoder = make()
+        elif not data and at >= len(view):
+            raise BadArchive(Reason.TRUNCATED, "the compressed data ends in the middle")
+
+
+def _step(decoder: Any, data: bytes) -> bytes:
+    tail = getattr(decoder, "unconsumed_tail", b"")
+    try:
+        if hasattr(decoder, "unconsumed_tail"):
+            made: bytes = decoder.decompress(tail + data, CHUNK_BYTES)
+            return made
+        made = decoder.decompress(data, CHUNK_BYTES)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - each decoder has an error type of its own
+        reason = Reason.UNSUPPORTED_METHOD if "emory" in str(error) or "indow" in str(error) else Reason.CORRUPT
+        raise BadArchive(reason, f"the compressed data is damaged: {error}") from None
+    return made
+
+
+def _next_start(view: memoryview, at: int, starts: tuple[bytes, ...]) -> int:
+    """Where the next stream begins, or -1: padding zeros are passed over."""
+    while at < len(view) and view[at] == 0:
+        at += 1
+    return at if bytes(view[at : at + 6]).startswith(starts) else -1

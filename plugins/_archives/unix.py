@@ -1,0 +1,111 @@
+"""cpio (newc, crc, odc and both binary forms) and ar (GNU and BSD names), as their man pages say."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+
+from stoq_core.errors import Reason
+
+from .entry import MAX_NAME_BYTES, BadArchive, Entry, Member, name_of, sliced, timestamp
+
+_KINDS = {
+    stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", 0: "file",
+}  # fmt: skip
+
+
+def read_cpio(view: memoryview) -> Iterator[Entry]:
+    """Every member up to the trailer."""
+    at = 0
+    while at < len(view):
+        mode, mtime, size, name_size, header, pad = _cpio_header(view, at)
+        name_at = at + header
+        if not 0 < name_size <= MAX_NAME_BYTES:
+            raise BadArchive(Reason.CORRUPT, f"the header at offset {at} has a name of {name_size} bytes")
+        raw = bytes(view[name_at : name_at + name_size])
+        if len(raw) < name_size:
+            raise BadArchive(Reason.TRUNCATED, "the archive ends within a name")
+        raw = raw.partition(b"\0")[0]
+        if raw == b"TRAILER!!!":
+            return
+        start = _up(name_at + name_size, pad)
+        data = view[start : start + size]
+        member = Member(
+            name=name_of(raw),
+            size=size,
+            kind=_KINDS.get(stat.S_IFMT(mode), "device"),
+            method="stored",
+            modified=timestamp(mtime),
+            mode=f"{stat.S_IMODE(mode):04o}",
+        )
+        opens = (lambda _p, d=data: sliced(d)) if member.kind == "file" else None
+        yield Entry(member, opens, start)
+        if len(data) < size:
+            raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
+        at = _up(start + size, pad)
+    raise BadArchive(Reason.TRUNCATED, "the archive has no trailer")
+
+
+def _cpio_header(view: memoryview, at: int) -> tuple[int, int, int, int, int, int]:
+    """mode, mtime, size, name size, header bytes, alignment."""
+    magic = bytes(view[at : at + 6])
+    try:
+        if magic in (b"070701", b"070702"):
+            fields = [int(bytes(view[at + 6 + 8 * n : at + 14 + 8 * n]), 16) for n in range(13)]
+            return fields[1], fields[5], fields[6], fields[11], 110, 4
+        if magic == b"070707":
+            text = bytes(view[at : at + 76])
+            return int(text[18:24], 8), int(text[48:59], 8), int(text[65:76], 8), int(text[59:65], 8), 76, 1
+    except ValueError:
+        raise BadArchive(Reason.CORRUPT, f"the header at offset {at} holds no numbers") from None
+    order = {b"\xc7\x71": "little", b"\x71\xc7": "big"}.get(magic[:2])
+    if order is None or at + 26 > len(view):
+        reason = Reason.TRUNCATED if len(magic) < 6 or order else Reason.CORRUPT  # noqa: PLR2004
+        raise BadArchive(reason, f"there is no header at offset {at}")
+    words = [int.from_bytes(view[at + 2 * n : at + 2 * n + 2], order) for n in range(13)]  # type: ignore[arg-type]
+    return words[3], words[8] << 16 | words[9], words[11] << 16 | words[12], words[10], 26, 2
+
+
+def _up(at: int, multiple: int) -> int:
+    return -(-at // multiple) * multiple
+
+
+def read_ar(view: memoryview) -> Iterator[Entry]:
+    """Every member but the symbol tables."""
+    at, long_names = 8, b""
+    while at < len(view):
+        header = bytes(view[at : at + 60])
+        if len(header) < 60:  # noqa: PLR2004
+            raise BadArchive(Reason.TRUNCATED, "the archive ends within a header")
+        digits = header[48:58].strip()
+        if header[58:] != b"`\n" or not digits.isdigit():
+            raise BadArchive(Reason.CORRUPT, f"there is no header at offset {at}")
+        size, start, raw = int(digits), at + 60, header[:16].rstrip()
+        data = view[start : start + size]
+        at = start + size + (size & 1)
+        if raw == b"//":
+            long_names = bytes(data[: 1024 * 1024])
+        elif raw in (b"/", b"/SYM64/", b"__.SYMDEF"):
+            pass
+        else:
+            raw, data = _ar_name(raw, data, long_names)
+            member = Member(name=name_of(raw), size=len(data), method="stored", modified=_ar_time(header))
+            yield Entry(member, lambda _p, d=data: sliced(d), start)
+        if start + size > len(view):
+            raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
+
+
+def _ar_name(raw: bytes, data: memoryview, long_names: bytes) -> tuple[bytes, memoryview]:
+    if raw.startswith(b"#1/") and raw[3:].isdigit():  # BSD: the name stands before the data
+        length = min(int(raw[3:]), MAX_NAME_BYTES)
+        return bytes(data[:length]).rstrip(b"\0"), data[length:]
+    if raw[:1] == b"/" and raw[1:].isdigit():  # GNU: the name stands in the // member
+        at = int(raw[1:])
+        return long_names[at : at + MAX_NAME_BYTES].partition(b"/\n")[0], data
+    return raw.removesuffix(b"/"), data
+
+
+def _ar_time(header: bytes) -> str | None:
+    digits = header[16:28].strip()
+    return timestamp(int(digits)) if digits.isdigit() else None

@@ -1,0 +1,403 @@
+"""zip (PKWARE APPNOTE 6.3.10): the central directory, or the local headers where it is damaged."""
+
+from __future__ import annotations
+
+import calendar
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from stoq_core.errors import Reason
+
+from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, WrongPassword, name_of, sliced, timestamp
+from .stream import zstd_decoder
+from .zipcrypt import aes, traditional
+
+_LOCAL, _CENTRAL, _END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
+_END64_LOCATOR, _END64 = b"PK\x06\x07", b"PK\x06\x06"
+_END_WITHIN = 22 + 65_535 + 4_096
+_MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
+_METHODS = {0: "stored", 8: "deflate", 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 99: "aes"}
+_ENCRYPTED, _DESCRIPTOR, _STRONG, _UTF8, _HIDDEN = 1, 8, 64, 2048, 8192
+
+
+class _Record(NamedTuple):
+    """A header's facts, from whichever of the two kinds it is; `start` is where the data begins."""
+
+    flags: int
+    method: int
+    time: int
+    date: int
+    crc: int
+    packed: int
+    size: int
+    name: bytes
+    extra: bytes
+    attributes: int
+    system: int
+    header: int
+
+
+class ZipFile(NamedTuple):
+    """The records, where the first one and the end stand, and what was wrong with the directory."""
+
+    records: list[_Record]
+    first: int
+    end: int
+    problem: BadArchive | None
+
+
+def open_zip(view: memoryview, most: int) -> ZipFile:
+    """Read the directory, at most `most` records; falls back to the local headers."""
+    try:
+        return _by_directory(view, most)
+    except (BadArchive, struct.error, IndexError) as error:
+        message = str(error) or "the central directory is damaged"
+        records, end = _by_local_headers(view, most)
+        if not records:
+            raise BadArchive(Reason.CORRUPT, message) from None
+        cut = bytes(view[-_END_WITHIN:]).rfind(_END) < 0
+        problem = BadArchive(Reason.TRUNCATED if cut else Reason.CORRUPT, message)
+        return ZipFile(records, records[0].header, end, problem)
+
+
+def _by_directory(view: memoryview, most: int) -> ZipFile:
+    base = max(0, len(view) - _END_WITHIN)
+    at = bytes(view[base:]).rfind(_END)
+    if at < 0:
+        raise BadArchive(Reason.TRUNCATED, "the archive has no end of central directory")
+    end = base + at
+    count, size, offset, comment = struct.unpack_from("<HIIH", view, end + 10)
+    if _MAX16 == count or _MAX32 in (size, offset):
+        count, size, offset = _zip64_end(view, end, (count, size, offset))
+    directory = end - size if bytes(view[end - 20 : end - 16]) != _END64_LOCATOR else None
+    shift = 0
+    start = offset
+    if bytes(view[start : start + 4]) != _CENTRAL and directory is not None and count:
+        start, shift = directory, directory - offset  # bytes stand before the archive
+    records = []
+    at = start
+    for _ in range(min(count, most)):
+        record, at = _central(view, at, shift)
+        records.append(record)
+    first = min((one.header for one in records), default=start)
+    return ZipFile(records, first, min(len(view), end + 22 + comment), None)
+
+
+def _zip64_end(view: memoryview, end: int, plain: tuple[int, int, int]) -> tuple[int, int, int]:
+    """4.3.14: the locator stands right before the end record."""
+    locator = end - 20
+    if locator < 0 or bytes(view[locator : locator + 4]) != _END64_LOCATOR:
+        return plain
+    (at,) = struct.unpack_from("<Q", view, locator + 8)
+    if bytes(view[at : at + 4]) != _END64:
+        at = bytes(view[max(0, locator - 4096) : locator]).rfind(_END64)
+        if at < 0:
+            raise BadArchive(Reason.CORRUPT, "the zip64 end of central directory is missing")
+        at += max(0, locator - 4096)
+    count, size, offset = struct.unpack_from("<QQQ", view, at + 32)
+    return count, size, offset
+
+
+def _central(view: memoryview, at: int, shift: int) -> tuple[_Record, int]:
+    if bytes(view[at : at + 4]) != _CENTRAL:
+        raise BadArchive(Reason.CORRUPT, f"the central directory breaks off at offset {at}")
+    made, flags, method, time, date, crc, packed, size, name, extra, comment, _, _, attributes, header = (
+        struct.unpack_from("<H2x4H3I5HII", view, at + 4)
+    )
+    end = at + 46 + name + extra
+    raw = bytes(view[at + 46 : at + 46 + name])
+    more = bytes(view[at + 46 + name : end])
+    size, packed, header = _zip64_fields(more, size, packed, header)
+    return _Record(
+        flags, method, time, date, crc, packed, size, raw, more, attributes, made >> 8, header + shift
+    ), end + comment
+
+
+def _zip64_fields(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
+    """4.5.3: those of the three that are all ones stand in the extra field, in this order."""
+    data, at, values = _extra_field(extra, 1), 0, [size, packed, header]
+    for index in range(3):
+        if values[index] == _MAX32 and at + 8 <= len(data):
+            values[index] = int.from_bytes(data[at : at + 8], "little")
+            at += 8
+    return values[0], values[1], values[2]
+
+
+def _extra_field(extra: bytes, wanted: int) -> bytes:
+    at = 0
+    while at + 4 <= len(extra):
+        kind, size = struct.unpack_from("<HH", extra, at)
+        if kind == wanted:
+            return extra[at + 4 : at + 4 + size]
+        at += 4 + size
+    return b""
+
+
+def _by_local_headers(view: memoryview, most: int) -> tuple[list[_Record], int]:
+    """Follow local headers from one to the next; where a size is not known, look for what comes next."""
+    records: list[_Record] = []
+    at, end = _find(view, _LOCAL, 0), 0
+    while 0 <= at and at + 30 <= len(view) and len(records) < most:
+        flags, method, time, date, crc, packed, size, name, extra = struct.unpack_from("<2x4H3I2H", view, at + 4)
+        raw = bytes(view[at + 30 : at + 30 + name])
+        more = bytes(view[at + 30 + name : at + 30 + name + extra])
+        size, packed, _ = _zip64_fields(more, size, packed, 0)
+        start = at + 30 + name + extra
+        after = start + packed
+        if flags & _DESCRIPTOR and not packed:
+            after = min((one for one in (_find(view, mark, start) for mark in (_LOCAL, _CENTRAL)) if one >= 0), default=len(view))
+            packed = after - start
+        records.append(_Record(flags, method, time, date, crc, packed, size, raw, more, 0, 0, at))
+        end = min(after, len(view))
+        at = _find(view, _LOCAL, after)
+    return records, end
+
+
+def _find(view: memoryview, mark: bytes, start: int) -> int:
+    """Where `mark` next stands; searched chunk by chunk, so that nothing large is copied."""
+    step = CHUNK_BYTES * 4
+    for base in range(start, len(view), step):
+        at = bytes(view[base : base + step + len(mark) - 1]).find(mark)
+        if at >= 0:
+            return base + at
+    return -1
+
+
+def read_zip(view: memoryview, zipped: ZipFile) -> Iterator[Entry]:
+    """Every member; data that overlaps another member's is refused with `ratio`."""
+    overlapping = _overlaps(zipped.records, len(view))
+    for index, record in enumerate(zipped.records):
+        member = _member(record)
+        if member.kind != "file":
+            yield Entry(member)
+        elif index in overlapping:
+            yield Entry(member, _refuse(Reason.RATIO, f"{member.name}: its data overlaps another member's"))
+        else:
+            yield Entry(member, _opener(view, record, member), record.header)
+
+
+def _overlaps(records: Sequence[_Record], length: int) -> set[int]:
+    """Members whose compressed data another one's header or data stands in (Fifield's bomb)."""
+    order = sorted(range(len(records)), key=lambda n: records[n].header)
+    found, reached = set(), 0
+    for index in order:
+        record = records[index]
+        if record.header < reached:
+            found.add(index)
+        else:
+            reached = min(length, record.header + 30 + len(record.name) + record.packed)
+    return found
+
+
+def _refuse(reason: Reason, message: str) -> Callable[[Sequence[str]], Chunks]:
+    def chunks(_passwords: Sequence[str]) -> Chunks:
+        raise BadArchive(reason, message)
+        yield b""
+
+    return chunks
+
+
+def _member(record: _Record) -> Member:
+    name = name_of(record.name, "utf-8" if record.flags & _UTF8 or _is_utf8(record.name) else "cp437")
+    mode = record.attributes >> 16 if record.system == 3 else 0  # noqa: PLR2004 - 4.4.2: Unix
+    kind = "file"
+    if name.endswith(("/", "\\")) and not record.size:
+        kind = "directory"
+    elif mode & 0o170000 == 0o120000:
+        kind = "symlink"
+    method = record.method
+    aes_field = _extra_field(record.extra, 0x9901)
+    if method == 99 and len(aes_field) >= 7:  # noqa: PLR2004
+        method = int.from_bytes(aes_field[5:7], "little")
+    return Member(
+        name=name,
+        size=record.size,
+        kind=kind,
+        encrypted=bool(record.flags & _ENCRYPTED),
+        method=_METHODS.get(method, f"method {method}"),
+        modified=_dos_time(record.date, record.time),
+        mode=f"{mode & 0o7777:04o}" if mode else None,
+    )
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _dos_time(date: int, time: int) -> str | None:
+    """4.4.6; local time of whoever made it, given as if it were UTC."""
+    fields = ((date >> 9) + 1980, date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2)
+    if not (1 <= fields[1] <= 12 and 1 <= fields[2] <= 31):  # noqa: PLR2004
+        return None
+    return timestamp(calendar.timegm(fields))
+
+
+def _opener(view: memoryview, record: _Record, member: Member) -> Callable[[Sequence[str]], Chunks]:
+    def chunks(passwords: Sequence[str]) -> Chunks:
+        data = _data(view, record, member)
+        if not member.encrypted:
+            return _checked(_decompressed(sliced(data), record.method), record.crc, record.size)
+        if record.flags & (_STRONG | _HIDDEN):
+            raise BadArchive(Reason.ENCRYPTED_ARCHIVE, f"{member.name}: PKWARE's strong encryption")
+        return _decrypted(data, record, member, passwords)
+
+    return chunks
+
+
+def _data(view: memoryview, record: _Record, member: Member) -> memoryview:
+    at = record.header
+    if at < 0 or bytes(view[at : at + 4]) != _LOCAL:
+        raise BadArchive(Reason.CORRUPT, f"{member.name}: there is no local header at offset {at}")
+    name, extra = struct.unpack_from("<HH", view, at + 26)
+    start = at + 30 + name + extra
+    data = view[start : start + record.packed]
+    if len(data) < record.packed and member.encrypted:
+        raise BadArchive(Reason.TRUNCATED, f"{member.name}: the archive ends within it")
+    return data
+
+
+def _decrypted(data: memoryview, record: _Record, member: Member, passwords: Sequence[str]) -> Chunks:
+    """With the first password that fits to the last byte: a wrong one must not yield a single byte."""
+    aes_field = _extra_field(record.extra, 0x9901)
+    for password in passwords:
+        for raw in dict.fromkeys((password.encode("utf-8", "replace"), password.encode("cp437", "replace"))):
+            if record.method == 99 and len(aes_field) >= 7:  # noqa: PLR2004
+                plain = aes(data, raw, aes_field[4])
+                if plain is not None:
+                    member.method += " (aes)"
+                    member.password = password
+                    method = int.from_bytes(aes_field[5:7], "little")
+                    check = record.crc if aes_field[0] == 1 else None
+                    return _checked(_decompressed(plain, method), check, record.size)
+                continue
+            byte = record.time >> 8 if record.flags & _DESCRIPTOR else record.crc >> 24
+            if _fits(data, raw, byte, record):
+                again = traditional(data, raw, byte)
+                if again is not None:
+                    member.password = password
+                    return _checked(_decompressed(again, record.method), record.crc, record.size)
+    raise WrongPassword(member.name, len(passwords))
+
+
+def _fits(data: memoryview, password: bytes, byte: int, record: _Record) -> bool:
+    plain = traditional(data, password, byte)
+    if plain is None:
+        return False
+    try:
+        for _ in _checked(_decompressed(plain, record.method), record.crc, record.size):
+            pass
+    except BadArchive as error:
+        return error.reason is Reason.UNSUPPORTED_METHOD
+    return True
+
+
+def _checked(chunks: Chunks, crc: int | None, size: int) -> Chunks:
+    """The chunks; raises at the end where the CRC or the length does not hold."""
+    running, seen = 0, 0
+    for chunk in chunks:
+        running = zlib.crc32(chunk, running)
+        seen += len(chunk)
+        yield chunk
+    if seen < size:
+        raise BadArchive(Reason.TRUNCATED, f"{seen} of {size} bytes are there")
+    if crc is not None and running != crc:
+        raise BadArchive(Reason.CORRUPT, "the checksum does not hold")
+
+
+def _decompressed(chunks: Chunks, method: int) -> Chunks:
+    if method == 0:
+        yield from chunks
+        return
+    decoder = _decoder(method)
+    for chunk in chunks:
+        yield from _steps(decoder, bytes(chunk))
+        if decoder.eof:
+            return
+    yield from _steps(decoder, b"")
+    if not decoder.eof:
+        raise BadArchive(Reason.TRUNCATED, "the compressed data ends in the middle")
+
+
+def _steps(decoder: Any, data: bytes) -> Chunks:
+    try:
+        while True:
+            out = decoder.decompress(data, CHUNK_BYTES)
+            data = getattr(decoder, "unconsumed_tail", b"")
+            if out:
+                yield out
+            if decoder.eof or (not out and not data) or (not data and len(out) < CHUNK_BYTES):
+                return
+    except (MemoryError, BadArchive, GeneratorExit):
+        raise
+    except Exception as error:  # noqa: BLE001 - each decoder has an error type of its own
+        raise BadArchive(Reason.CORRUPT, f"the compressed data is damaged: {error}") from None
+
+
+def _decoder(method: int) -> Any:
+    if method == 8:  # noqa: PLR2004
+        return zlib.decompressobj(-15)
+    if method == 9:  # noqa: PLR2004
+        return _Deflate64()
+    if method == 12:  # noqa: PLR2004
+        import bz2  # noqa: PLC0415 - rarely needed
+
+        return bz2.BZ2Decompressor()
+    if method == 14:  # noqa: PLR2004
+        return _ZipLzma()
+    if method == 93:  # noqa: PLR2004
+        return zstd_decoder()
+    raise BadArchive(Reason.UNSUPPORTED_METHOD, f"compression {_METHODS.get(method, method)} is not read")
+
+
+class _Deflate64:
+    """inflate64 has no output limit a call, so it is fed in small pieces (at most 1,032 times more)."""
+
+    def __init__(self) -> None:
+        import inflate64  # noqa: PLC0415 - rarely needed
+
+        self._inflater = inflate64.Inflater()
+        self.unconsumed_tail = b""
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inflater.eof)
+
+    def decompress(self, data: bytes, _most: int) -> bytes:
+        piece, self.unconsumed_tail = data[:1024], data[1024:]
+        out: bytes = self._inflater.inflate(piece)
+        return out
+
+
+class _ZipLzma:
+    """5.8: version, properties' size, properties, then a raw LZMA stream."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._inner: Any = None
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inner and self._inner.eof)
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        if self._inner is None:
+            self._head += data
+            if len(self._head) < 9:  # noqa: PLR2004
+                return b""
+            data, self._head = self._start(self._head), b""
+        out: bytes = self._inner.decompress(data, most)
+        return out
+
+    def _start(self, head: bytes) -> bytes:
+        import lzma  # noqa: PLC0415 - rarely needed
+
+        (size,) = struct.unpack_from("<H", head, 2)
+        alone = head[4 : 4 + size] + b"\xff" * 8
+        self._inner = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=2**28 + 2**20)
+        return alone + head[4 + size :]

@@ -1,0 +1,223 @@
+"""Take archives and compressed files apart: every member becomes a child."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from plugins._archives.detect import detect
+from plugins._archives.entry import BadArchive, Entry, Member, WrongPassword
+from plugins._archives.sevenzip import SevenZip
+from plugins._archives.stream import read_stream
+from plugins._archives.tar import read_tar
+from plugins._archives.unix import read_ar, read_cpio
+from plugins._archives.zip import open_zip, read_zip
+from stoq_core.body import BodyWriter
+from stoq_core.errors import LimitReached, Reason
+from stoq_core.options import Options, about
+from stoq_core.payload import Payload
+from stoq_core.plugin import Child, Job, Worker
+
+_USUAL_PASSWORDS = ("infected", "malware", "virus", "password", "1234", "123456")
+_MIN_EXTRA_BYTES = 16
+_MOST_RECORDS = 200_000
+
+
+class DecompressOptions(Options, frozen=True):
+    """What to try and how much to list."""
+
+    passwords: Annotated[tuple[str, ...], about("tried on encrypted archives after the request's own")] = ()
+    usual_passwords: Annotated[bool, about("also try those that malware samples are usually given")] = True
+    max_members: Annotated[int, about("members listed in the result", ge=0)] = 1_000
+
+
+class DecompressResult(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """`format`, `members` as listed, `count` of all, the `password` that worked."""
+
+    format: str
+    members: list[Member]
+    count: int
+    password: str | None = None
+
+
+class Decompress(Worker[DecompressOptions]):
+    """zip (all methods, both encryptions), 7z, tar, gzip, bzip2, xz, lzma, zstd, cpio, ar and deb.
+
+    Nothing touches a file system. Links and devices are listed, not followed. A wrong password is
+    `encrypted_archive`, never an empty file. What could be read of damaged data is kept.
+    """
+
+    libraries = {
+        "py7zr": "py7zr (in requirements.txt)",
+        "inflate64": "inflate64 (in requirements.txt)",
+        "cryptography": "cryptography (in requirements.txt)",
+    }
+    errors = {
+        "corrupt": "the structure or a checksum does not hold",
+        "truncated": "the file ends too early",
+        "unsupported_method": "a compression that is not read",
+        "encrypted_archive": "no password fits",
+        "ratio": "members overlap, or expand beyond the limit",
+    }
+    reads_meta = True
+    result = DecompressResult
+
+    def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
+        """Yield a child a member, then one `DecompressResult`."""
+        view = payload.view()
+        kind = detect(view)
+        if kind is None:
+            return
+        work = _Work(kind, job, self._passwords(job), self.options.max_members)
+        try:
+            if kind == "zip":
+                yield from work.zip(view)
+            elif kind == "7z":
+                yield from work.seven_zip(payload)
+            else:
+                yield from work.members(_reader(kind, view, payload.name))
+        except BadArchive as error:
+            work.report(error)
+        except LimitReached as error:
+            if work.result.count:
+                yield work.result
+            raise error
+        if work.result.count or work.opened:
+            yield work.result
+
+    def _passwords(self, job: Job) -> list[str]:
+        usual = _USUAL_PASSWORDS if self.options.usual_passwords else ()
+        return list(dict.fromkeys((*job.passwords, *self.options.passwords, *usual)))
+
+
+def _reader(kind: str, view: memoryview, name: str) -> Iterator[Entry]:
+    if kind == "tar":
+        return read_tar(view)
+    if kind == "cpio":
+        return read_cpio(view)
+    if kind in ("ar", "deb"):
+        return read_ar(view)
+    return read_stream(view, kind, name)
+
+
+class _Work:
+    """One archive being taken apart."""
+
+    def __init__(self, kind: str, job: Job, passwords: Sequence[str], max_members: int) -> None:
+        self.job = job
+        self.passwords = passwords
+        self.max_members = max_members
+        self.result = DecompressResult(format=kind, members=[], count=0)
+        self.opened = False
+
+    def report(self, error: BadArchive) -> None:
+        """An archive or member that cannot be read: an error and a reason."""
+        self.job.error(error.code, error.message)
+        self.job.unread(error.reason or Reason.CORRUPT, error.message)
+
+    def members(self, entries: Iterator[Entry]) -> Iterator[Child]:
+        """Each member that is a file, as a child; the listing goes on when no child fits any more."""
+        full: LimitReached | None = None
+        for entry in entries:
+            self._list(entry.member)
+            if entry.open is None or full is not None:
+                continue
+            try:
+                child = self._child(entry)
+            except LimitReached as error:
+                full = error
+                continue
+            if child is not None:
+                yield child
+        self.opened = True
+        if full is not None:
+            raise full
+
+    def _list(self, member: Member) -> None:
+        self.result.count += 1
+        if len(self.result.members) < self.max_members:
+            self.result.members.append(member)
+
+    def _child(self, entry: Entry) -> Child | None:
+        member = entry.member
+        if self.job.children_left <= 0:
+            self.job.child([b""])  # raises with the right words
+        assert entry.open is not None  # noqa: S101 - the caller looked
+        try:
+            chunks = entry.open(self.passwords)
+        except BadArchive as error:
+            self.report(error)
+            return None
+        child, error = self.job.salvage(chunks, name=member.name, **_facts(member))
+        if member.password is not None:
+            self.result.password = member.password
+        if error is None:
+            return child
+        if isinstance(error, BadArchive):
+            self.report(error)
+        else:
+            self.report(BadArchive(Reason.CORRUPT, f"{type(error).__name__}: {error}"))
+        return child if child.body.size else None
+
+    def zip(self, view: memoryview) -> Iterator[Child]:
+        """The members, and what stands before the first and behind the end."""
+        zipped = open_zip(view, _MOST_RECORDS)
+        if zipped.problem is not None:
+            self.report(zipped.problem)
+        yield from self._extra(view[: zipped.first], "leading", 0)
+        yield from self.members(read_zip(view, zipped))
+        if zipped.problem is None:
+            yield from self._extra(view[zipped.end :], "trailing", zipped.end)
+
+    def _extra(self, view: memoryview, name: str, offset: int) -> Iterator[Child]:
+        if len(view) >= _MIN_EXTRA_BYTES and any(view):
+            yield self.job.child([view], name=name, offset=offset)
+
+    def seven_zip(self, payload: Payload) -> Iterator[Child]:
+        """py7zr pushes members out; each is a child once all are through or a limit says stop."""
+        archive = SevenZip(payload.open(), self.passwords)
+        for entry in archive.entries():
+            self._list(entry.member)
+        self.opened = True
+        sinks = _Sinks(self.job.total_left)
+        problem: BadArchive | LimitReached | None = None
+        try:
+            archive.extract(sinks.begin)
+        except (BadArchive, LimitReached) as error:
+            problem = error
+        self.result.password = archive.password
+        for name, writer in sinks.writers:
+            if not isinstance(problem, WrongPassword):
+                yield self.job.child(writer.finish(), name=name)
+        if isinstance(problem, LimitReached):
+            raise problem
+        if problem is not None:
+            self.report(problem)
+
+
+class _Sinks:
+    """Takes what py7zr pushes, up to a number of bytes altogether."""
+
+    def __init__(self, room: int) -> None:
+        self.writers: list[tuple[str, BodyWriter]] = []
+        self._room = room
+
+    def begin(self, name: str) -> Callable[[bytes], None]:
+        writer = BodyWriter()
+        self.writers.append((name, writer))
+
+        def take(data: bytes) -> None:
+            if len(data) > self._room:
+                writer.write(data[: self._room])
+                raise LimitReached(Reason.TOO_MANY_BYTES, "the 7z expands beyond the limits; see [limits]")
+            self._room -= len(data)
+            writer.write(data)
+
+        return take
+
+
+def _facts(member: Member) -> dict[str, Any]:
+    facts = {"modified": member.modified, "mode": member.mode}
+    return {key: value for key, value in facts.items() if value is not None}
