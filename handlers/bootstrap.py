@@ -24,7 +24,7 @@ def cold_start() -> Pipeline:
     config = configured(os.environ)
     if config.sandbox.mode != "inline":
         message = (
-            "the sandbox is not built yet, so a handler starts only when sandbox.mode = \"inline\" is set"
+            'the sandbox is not built yet, so a handler starts only when sandbox.mode = "inline" is set'
             " (STOQ_SANDBOX__MODE=inline): files are then parsed in the process that holds credentials"
         )
         raise ConfigError(message)
@@ -54,7 +54,7 @@ def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
     _refuse_loops(config)
     plugins = Plugins(found, config)
     executor = Threads(plugins, config.scan.threads) if config.scan.threads > 1 else Inline(plugins)
-    made = Pipeline(
+    return Pipeline(
         config,
         plugins,
         executor,
@@ -62,7 +62,6 @@ def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
         ruleset=_ruleset(plugins),
         scratch=_scratch(config),
     )
-    return made
 
 
 def _broker(config: Config, found: Registry) -> Broker:

@@ -36,7 +36,7 @@ _SHORT: list[tuple[bytes, FileType]] = []
 
 
 def _add(prefix: bytes, kind: FileType) -> None:
-    if len(prefix) < 4:  # noqa: PLR2004 - the table's key
+    if len(prefix) < 4:
         _SHORT.append((prefix, kind))
         return
     rows = _PREFIXES.setdefault(prefix[:4], [])
@@ -102,27 +102,42 @@ for _prefix, _type in (
     _add(_prefix, _type)
 
 _ZIP_MEMBERS: tuple[tuple[bytes, FileType], ...] = (
-    (b"word/", _kind("application/vnd.openxmlformats-officedocument.wordprocessingml.document", "docx", "document")),
+    (
+        b"word/",
+        _kind("application/vnd.openxmlformats-officedocument.wordprocessingml.document", "docx", "document"),
+    ),
     (b"xl/", _kind("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx", "document")),
-    (b"ppt/", _kind("application/vnd.openxmlformats-officedocument.presentationml.presentation", "pptx", "document")),
+    (
+        b"ppt/",
+        _kind(
+            "application/vnd.openxmlformats-officedocument.presentationml.presentation", "pptx", "document"
+        ),
+    ),
     (b"AndroidManifest.xml", _kind("application/vnd.android.package-archive", "apk", "executable")),
     (b"META-INF/MANIFEST.MF", _kind("application/java-archive", "jar", "executable")),
 )
 _TEXT_KINDS: tuple[tuple[re.Pattern[bytes], FileType], ...] = (
-    (re.compile(rb"\A\s*<\?php", re.I), _kind("text/x-php", "php", "script")),
+    (re.compile(rb"\A\s*<\?php", re.IGNORECASE), _kind("text/x-php", "php", "script")),
     (re.compile(rb"\A#!.{0,60}\b(?:ba|z|da|k)?sh\b"), _kind("text/x-shellscript", "shell", "script", "sh")),
     (re.compile(rb"\A#!.{0,60}python"), _kind("text/x-python", "python", "script", "py")),
     (re.compile(rb"\A#!.{0,60}perl"), _kind("text/x-perl", "perl", "script", "pl")),
-    (re.compile(rb"\A\s{0,64}(?:<!doctype\s+html|<html|<head|<body|<script)", re.I), _kind("text/html", "html", "text")),
-    (re.compile(rb"\A\s{0,64}<svg[\s>]", re.I), _kind("image/svg+xml", "svg", "image")),
+    (
+        re.compile(rb"\A\s{0,64}(?:<!doctype\s+html|<html|<head|<body|<script)", re.IGNORECASE),
+        _kind("text/html", "html", "text"),
+    ),
+    (re.compile(rb"\A\s{0,64}<svg[\s>]", re.IGNORECASE), _kind("image/svg+xml", "svg", "image")),
     (re.compile(rb"\A\s{0,64}<\?xml"), _kind("text/xml", "xml", "text")),
     (re.compile(rb"\A\s{0,64}[\[{]\s*[\"\[{\]}0-9]"), _kind("application/json", "json", "text")),
     (
-        re.compile(rb"\A(?:[A-Za-z][A-Za-z0-9-]{1,40}: [^\r\n]{0,990}\r?\n(?:[ \t][^\r\n]{0,990}\r?\n){0,20}){2}"),
+        re.compile(
+            rb"\A(?:[A-Za-z][A-Za-z0-9-]{1,40}: [^\r\n]{0,990}\r?\n(?:[ \t][^\r\n]{0,990}\r?\n){0,20}){2}"
+        ),
         _kind("message/rfc822", "eml", "mail"),
     ),
 )  # fmt: skip
-_MAIL_HEADER = re.compile(rb"^(?:Received|Return-Path|From|To|Subject|Message-ID|MIME-Version|Date):", re.I | re.M)
+_MAIL_HEADER = re.compile(
+    rb"^(?:Received|Return-Path|From|To|Subject|Message-ID|MIME-Version|Date):", re.IGNORECASE | re.MULTILINE
+)
 _BINARY = bytes(set(range(32)) - {7, 8, 9, 10, 11, 12, 13, 27})
 
 
@@ -145,21 +160,21 @@ def _by_prefix(head: bytes) -> FileType | None:
         if head.startswith(prefix):
             return kind
     if head[:2] == b"MZ":
-        at = int.from_bytes(head[0x3C:0x40], "little") if len(head) >= 64 else 0  # noqa: PLR2004
+        at = int.from_bytes(head[0x3C:0x40], "little") if len(head) >= 64 else 0
         if head[at : at + 4] == b"PE\0\0" or at + 4 > len(head):
             return PE
         return _kind("application/x-dosexec", "mz", "executable", "exe")
     return None
 
 
-def _by_offset(head: bytes, view: memoryview) -> FileType | None:
+def _by_offset(head: bytes, view: memoryview) -> FileType | None:  # noqa: C901 - a flat list of marks
     if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
         return TAR
-    if len(view) > 0x8006 and bytes(view[0x8001:0x8006]) == b"CD001":  # noqa: PLR2004 - ECMA-119, 8.1
+    if len(view) > 0x8006 and bytes(view[0x8001:0x8006]) == b"CD001":
         return _kind("application/x-iso9660-image", "iso", "archive")
-    if len(view) >= 512 and bytes(view[-512:-508]) == b"koly":  # noqa: PLR2004 - UDIF trailer
+    if len(view) >= 512 and bytes(view[-512:-508]) == b"koly":
         return _kind("application/x-apple-diskimage", "dmg", "archive")
-    if head[:4] == b"RIFF" and len(head) >= 12:  # noqa: PLR2004
+    if head[:4] == b"RIFF" and len(head) >= 12:
         form = head[8:12]
         if form == b"WEBP":
             return _kind("image/webp", "webp", "image")
@@ -170,7 +185,7 @@ def _by_offset(head: bytes, view: memoryview) -> FileType | None:
         return _kind("application/x-ace-compressed", "ace", "archive")
     if head[2:5] == b"-lh" and head[6:7] == b"-":
         return _kind("application/x-lzh-compressed", "lzh", "archive")
-    if head[:3] == b"\x5d\x00\x00" and len(head) > 13 and head[12] in (0x00, 0xFF):  # noqa: PLR2004
+    if head[:3] == b"\x5d\x00\x00" and len(head) > 13 and head[12] in (0x00, 0xFF):
         return _kind("application/x-lzma", "lzma", "archive")
     if _old_tar(head):
         return TAR
@@ -179,7 +194,7 @@ def _by_offset(head: bytes, view: memoryview) -> FileType | None:
 
 def _old_tar(head: bytes) -> bool:
     """A tar without `ustar`: the checksum of the first header must hold (V7 layout)."""
-    if len(head) < 512 or not head[0]:  # noqa: PLR2004
+    if len(head) < 512 or not head[0]:
         return False
     try:
         claimed = int(head[148:156].strip(b" \0"), 8)

@@ -66,7 +66,9 @@ def read_sources(paths: Iterable[Path]) -> list[tuple[str, str, str]]:
                 raise RulesError(msg) from None
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
             shipped = SHIPPED in file.resolve().parents
-            found.append((ROUTING if file.stem == ROUTING else "detect" if shipped else file.stem, name, text))
+            found.append(
+                (ROUTING if file.stem == ROUTING else "detect" if shipped else file.stem, name, text)
+            )
     if not found:
         msg = f"no rules: there is no file ending in .yar or .yara in {', '.join(str(p) for p in paths)}"
         raise RulesError(msg)
@@ -80,10 +82,10 @@ def digest_of(sources: list[tuple[str, str, str]]) -> str:
 
 def compile_sources(sources: list[tuple[str, str, str]]) -> Ruleset:
     """Compile; a bad rule is left out and named, the others of its file stay."""
-    import yara_x  # noqa: PLC0415 - not needed where an artefact is loaded
+    import yara_x
 
     compiler = yara_x.Compiler()
-    compiler.enable_includes(False)
+    compiler.enable_includes(False)  # noqa: FBT003 - the library has no keyword
     for namespace, file, text in sources:
         compiler.new_namespace(namespace)
         try:
@@ -133,7 +135,7 @@ def load_ruleset(path: str) -> Ruleset:
 
 
 def _load_artefact(file: Path) -> Ruleset:
-    import yara_x  # noqa: PLC0415 - the caller is about to scan
+    import yara_x
 
     try:
         artefact = msgspec.msgpack.decode(file.read_bytes(), type=_Artefact)

@@ -68,7 +68,7 @@ def matches(payload: Payload, options: YaraOptions) -> list[YaraMatch]:
 
 
 def _scan(payload: Payload, options: YaraOptions) -> list[YaraMatch]:
-    import yara_x  # noqa: PLC0415 - 2 ms, at the first scan
+    import yara_x
 
     scanners = _LOCAL.__dict__.setdefault("scanners", {})
     scanner = scanners.get(options.rules)

@@ -42,9 +42,7 @@ class EmitChecker:
             return
         self._emits += 1
         if self._emits > _MAX_EMITS:
-            raise LimitReached(
-                Reason.RESULT_TOO_LARGE, f"more than {_MAX_EMITS} emits", allowed=_MAX_EMITS
-            )
+            raise LimitReached(Reason.RESULT_TOO_LARGE, f"more than {_MAX_EMITS} emits", allowed=_MAX_EMITS)
         if kind is Finding:
             yield _finding(emit)
         elif kind is Dispatch:

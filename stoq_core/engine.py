@@ -65,7 +65,9 @@ class Engine:
 class _Scan:
     """The state of one request."""
 
-    def __init__(self, engine: Engine, request: Request, deadline: Deadline, examined: Examined | None) -> None:
+    def __init__(
+        self, engine: Engine, request: Request, deadline: Deadline, examined: Examined | None
+    ) -> None:
         self.limits = engine._limits  # noqa: SLF001 - the engine's other half
         self.plugins = engine._plugins  # noqa: SLF001
         self.executor = engine._executor  # noqa: SLF001
@@ -249,7 +251,7 @@ class _Scan:
             ahead[0].bytes_left > task.bytes_left or ahead[0].children_left > task.children_left
         )
         if ahead is not None and ahead[0].passwords != task.passwords:
-            entries.close()
+            ahead[1].close()
             entries, loose = None, False
         taken = 0
         spent_bytes = spent_children = 0
@@ -335,7 +337,9 @@ class _Scan:
         if self._due(node) and self._rerun_names(node, holder) and node.occurrence is not None:
             task = self._task(node)
             task.names = readers
-            task.asked = {name: holder.journal.asked[name] for name in readers if name in holder.journal.asked}
+            task.asked = {
+                name: holder.journal.asked[name] for name in readers if name in holder.journal.asked
+            }
             task.prior = {
                 name: holder.journal.results.get(name)
                 for name in sorted(holder.journal.finished)
@@ -384,10 +388,14 @@ class _Scan:
         if not payload.meta.should_scan:
             self._mark(node, Reason.NOT_SCANNED, None, "its meta says should_scan = false")
         elif payload.depth > self.limits.depth:
-            self._mark(node, Reason.TOO_DEEP, None, f"depth {payload.depth}; limits.depth is {self.limits.depth}")
+            self._mark(
+                node, Reason.TOO_DEEP, None, f"depth {payload.depth}; limits.depth is {self.limits.depth}"
+            )
         elif payload.size > self.limits.payload_bytes:
             allowed = self.limits.payload_bytes
-            self._mark(node, Reason.TOO_LARGE, None, f"{payload.size} bytes; limits.payload_bytes is {allowed}")
+            self._mark(
+                node, Reason.TOO_LARGE, None, f"{payload.size} bytes; limits.payload_bytes is {allowed}"
+            )
         else:
             self._mark(node, Reason.DEADLINE, None, "no time was left for it")
         self._finish(node)
@@ -471,9 +479,7 @@ class _Scan:
 
     def _mark(self, node: Node, reason: Reason, plugin: str | None, message: str) -> None:
         target = self._above(node)
-        found = Unread(
-            reason=reason, payload_id=target.payload.payload_id, plugin=plugin, message=message
-        )
+        found = Unread(reason=reason, payload_id=target.payload.payload_id, plugin=plugin, message=message)
         known = target.unread if target.report is None else target.report.unread
         if found not in known[-3:]:
             known.append(found)

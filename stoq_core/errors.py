@@ -1,13 +1,13 @@
 """What can go wrong: a bad deployment raises, a bad file becomes data, and unread bytes get a reason.
 
-    Exception
-    ├── StoqError                 a bad deployment: stops the start, exit code 2
-    │   ├── ConfigError           a setting that is unknown, of the wrong type or out of bounds
-    │   ├── PluginLoadError       a plugin that is unknown, broken or lacks a library
-    │   ├── RulesError            a ruleset that cannot be read or compiled
-    │   └── StoreError            a store that refused (`retryable` says whether to try again)
-    └── PluginError               a bad file: becomes an `ErrorReport`, the scan goes on
-        └── LimitReached          a ceiling was hit while writing; carries the `Reason`
+Exception
+├── StoqError                 a bad deployment: stops the start, exit code 2
+│   ├── ConfigError           a setting that is unknown, of the wrong type or out of bounds
+│   ├── PluginLoadError       a plugin that is unknown, broken or lacks a library
+│   ├── RulesError            a ruleset that cannot be read or compiled
+│   └── StoreError            a store that refused (`retryable` says whether to try again)
+└── PluginError               a bad file: becomes an `ErrorReport`, the scan goes on
+    └── LimitReached          a ceiling was hit while writing; carries the `Reason`
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ payload whose process was killed continues in a fresh one (ARCHITECTURE, *Scan s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -112,7 +112,7 @@ class _Examination:
             if due and key not in self.journal.finished:
                 yield from self._guarded(key, dispatcher, dispatcher.dispatch, dispatcher.limits)
 
-    def _choose(self, at: int) -> Iterator[Entry]:
+    def _choose(self, at: int) -> Generator[Entry, None, list[str]]:
         """The next round's workers by name; errors for those that cannot run are journalled."""
         wanted = set(self.journal.asked) | set(self.task.asked)
         if at == 0:
@@ -160,7 +160,7 @@ class _Examination:
             for required in sorted(worker.requires):
                 yield from self._pull_in(required, (), chosen)
 
-    def _refused(self, name: str, worker: Worker[Any]) -> Iterator[Entry]:
+    def _refused(self, name: str, worker: Worker[Any]) -> Generator[Entry, None, bool]:
         if not worker.accepts.match(self.payload):
             self.seen.add(name)
             return True
@@ -301,9 +301,7 @@ class _Examination:
         )
 
     def _unread(self, plugin: str, reason: Reason, message: str) -> Entry:
-        found = Unread(
-            reason=reason, payload_id=self.payload.payload_id, plugin=plugin, message=message
-        )
+        found = Unread(reason=reason, payload_id=self.payload.payload_id, plugin=plugin, message=message)
         return self._note(Emitted(plugin, found))
 
     def _unread_if(self, plugin: Any, label: str, error: PluginError) -> Iterator[Entry]:

@@ -105,6 +105,4 @@ class Journal:
 
     def results_by_round(self) -> list[dict[str, Any]]:
         """One mapping a round from worker to result; workers without a result are left out."""
-        return [
-            {name: self.results[name] for name in names if name in self.results} for names in self.rounds
-        ]
+        return [{name: self.results[name] for name in names if name in self.results} for names in self.rounds]

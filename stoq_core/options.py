@@ -49,9 +49,7 @@ SecretResolver = Callable[[str], str]
 _T = TypeVar("_T")
 
 
-def build(
-    kind: type[_T], values: Mapping[str, Any], where: str, resolve: SecretResolver | None = None
-) -> _T:
+def build(kind: type[_T], values: Mapping[str, Any], where: str, resolve: SecretResolver | None = None) -> _T:
     """`values` as a `kind`, or a `ConfigError` that names `where`, the option and what is allowed."""
     unknown = [name for name in values if name not in field_names(kind)]
     if unknown:

@@ -12,7 +12,7 @@ from .body import Body
 
 
 class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One version of one stored object. `store` is the archiver's word: s3, gcs, azure_blob, …"""
+    """One version of one stored object. `store` is the archiver's word: s3, gcs, azure_blob and so on."""
 
     store: str
     bucket: str
@@ -123,7 +123,7 @@ _NAMESPACE = uuid.UUID("6f2a1f3e-3f0b-5c55-9d53-2b1b2f6d9a11")
 
 def scan_id_for(deployment: str, identity: str, campaign: str = "live") -> str:
     """Deterministic scan id (semantics 10): the same object in the same campaign, the same id."""
-    return str(uuid.uuid5(_NAMESPACE, "\x1f".join((deployment, campaign, identity))))
+    return str(uuid.uuid5(_NAMESPACE, f"{deployment}\x1f{campaign}\x1f{identity}"))
 
 
 def root_id(scan_id: str, ordinal: int) -> str:

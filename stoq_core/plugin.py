@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_
 import msgspec
 
 from .body import Body, BodyWriter, as_chunks
-from .errors import ErrorReport, LimitReached, PluginError, Reason, Unread
+from .errors import ErrorReport, PluginError, Reason, Unread
 from .limits import Budget, Deadline, Limits
 from .options import Options
 from .payload import ObjectRef, Payload, PayloadMeta
@@ -49,10 +49,6 @@ class Hint(msgspec.Struct, frozen=True):
 
     kind: Literal["password"]
     value: str
-
-
-Emit = Mapping[str, Any] | msgspec.Struct
-"""What a worker yields: a result (mapping or Struct), Child, Dispatch, Finding or Hint."""
 
 
 class Accepts(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +132,9 @@ class Job:
             raise error
         return child
 
-    def salvage(self, chunks: Any, *, name: str | None = None, **extra: Any) -> tuple[Child, Exception | None]:
+    def salvage(
+        self, chunks: Any, *, name: str | None = None, **extra: Any
+    ) -> tuple[Child, Exception | None]:
         """As `child`, but an `Exception` of the iterable ends the child there and is returned.
 
         For data that turns out corrupt half-way: what could be read is scanned. A child cut short
@@ -163,11 +161,12 @@ class Job:
             return Child(body=chunks, meta=_meta(name, should_scan, should_archive, dispatch_to, extra)), None
         try:
             for chunk in as_chunks(chunks.view() if isinstance(chunks, Body) else chunks):
-                if writer.size + len(chunk) > room:
-                    writer.write(chunk[: room - writer.size])
+                view = memoryview(chunk)
+                if writer.size + view.nbytes > room:
+                    writer.write(view[: room - writer.size])
                     cut = reason
                     break
-                if chunk:
+                if view.nbytes:
                     writer.write(chunk)
                 if self.deadline.expired:
                     cut = Reason.TIMEOUT
@@ -384,16 +383,9 @@ class Provider(BrokerPlugin[_O]):
         raise StoreUnsupported(self.name, "items")
 
 
-class StoreUnsupported(PluginError):  # noqa: N818 - reads as what it is
+class StoreUnsupported(PluginError):
     """A plugin was asked for something that its kind may do but this one does not."""
 
     def __init__(self, plugin: str, method: str) -> None:
         """Name both."""
         super().__init__("unsupported", f"plugin {plugin!r} does not offer {method}()")
-
-
-__all__ = [
-    "KINDS", "Accepts", "Archive", "ArchiveContext", "Archiver", "Body", "BrokerPlugin", "Child",
-    "Connector", "Decorator", "Dispatch", "Dispatcher", "Emit", "Finding", "Hint", "Item", "Job",
-    "LimitReached", "Plugin", "Provider", "Worker",
-]  # fmt: skip

@@ -44,8 +44,8 @@ class Registry:
         if entry_points:
             for point in importlib.metadata.entry_points(group="stoq.plugins"):
                 spec = importlib.util.find_spec(point.value)
-                for folder in spec.submodule_search_locations or () if spec else ():
-                    self._scan(Path(folder), package=None)
+                for location in (spec.submodule_search_locations or ()) if spec else ():
+                    self._scan(Path(location), package=None)
         for folder in extra:
             if not folder.is_dir():
                 msg = f"plugin_paths: {folder} is no folder; make it or take it out of plugin_paths"
@@ -89,15 +89,23 @@ class Registry:
         return None
 
     def make(
-        self, kind: str, name: str, options: Mapping[str, Any], *, plugin: str = "", resolve: SecretResolver | None = None
+        self,
+        kind: str,
+        name: str,
+        options: Mapping[str, Any],
+        *,
+        plugin: str = "",
+        resolve: SecretResolver | None = None,
     ) -> Plugin[Any]:
         """An instance called `name` of `plugin` (the name itself by default), options checked."""
         cls = self.load(kind, plugin or name)
         missing = self.missing_library(kind, plugin or name)
         if missing:
             raise PluginLoadError(missing)
-        if kind in ("worker", "dispatcher") and getattr(cls, "runs", "sandbox") == "sandbox" and has_secret(
-            cls.options_type
+        if (
+            kind in ("worker", "dispatcher")
+            and getattr(cls, "runs", "sandbox") == "sandbox"
+            and has_secret(cls.options_type)
         ):
             msg = f"{kind} {name!r} runs in the sandbox and may not have a secret option"
             raise PluginLoadError(msg)
@@ -119,7 +127,9 @@ def _import(found: Found) -> ModuleType:
     except StoqError:
         raise
     except Exception as error:
-        msg = f"{found.kind} {found.name!r} ({found.file}) cannot be imported: {type(error).__name__}: {error}"
+        msg = (
+            f"{found.kind} {found.name!r} ({found.file}) cannot be imported: {type(error).__name__}: {error}"
+        )
         raise PluginLoadError(msg) from error
     return module
 
@@ -154,8 +164,8 @@ class Plugins:
             self.worker(name)
 
     def _dispatcher(self, name: str) -> Dispatcher[Any]:
-        made = self._registry.make("dispatcher", name, self._config.options_of("dispatcher", name))
-        return made  # type: ignore[return-value]
+        options = self._config.options_of("dispatcher", name)
+        return self._registry.make("dispatcher", name, options)  # type: ignore[return-value]
 
     def worker(self, name: str) -> Worker[Any]:
         """The worker; raises `PluginLoadError` (the same each time) for one that cannot be had."""
@@ -173,5 +183,7 @@ class Plugins:
 
     def warm(self) -> None:
         """Bring what the configured plugins import and read anyway."""
-        for plugin in (*self.dispatchers, *self._workers.values()):
-            plugin.warm()
+        for dispatcher in self.dispatchers:
+            dispatcher.warm()
+        for worker in self._workers.values():
+            worker.warm()

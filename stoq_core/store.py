@@ -36,7 +36,12 @@ class ResultStore(Protocol):
         """The newest results first."""
 
     def search(
-        self, *, sha256: str | None = None, name: str | None = None, finding: str | None = None, limit: int = 20
+        self,
+        *,
+        sha256: str | None = None,
+        name: str | None = None,
+        finding: str | None = None,
+        limit: int = 20,
     ) -> Iterator[Summary]:
         """Results that hold all that is given: a digest, part of a name, a finding's name."""
 
@@ -96,7 +101,11 @@ def summary_of_document(document: dict[str, Any]) -> Summary:
 
 
 def holds(
-    document: dict[str, Any], *, sha256: str | None = None, name: str | None = None, finding: str | None = None
+    document: dict[str, Any],
+    *,
+    sha256: str | None = None,
+    name: str | None = None,
+    finding: str | None = None,
 ) -> bool:
     """True if a document answers a search."""
     results = document.get("results", [])

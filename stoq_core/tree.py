@@ -53,7 +53,7 @@ class Node:
         return tuple(node.name for node in self.ancestry())
 
     def ancestry(self) -> Iterator[Node]:
-        """This node, its parent, and so on up to the root."""
+        """The node, its parent, and so on up to the root."""
         node: Node | None = self
         while node is not None and node.payload is not NOTHING:
             yield node

@@ -122,7 +122,7 @@ class _Plain:
             return value
         digits = value.bit_length() // 3 + 2
         self._fits(digits)
-        return str(value) if digits < 4000 else hex(value)  # noqa: PLR2004 - Python refuses to print more
+        return str(value) if digits < 4000 else hex(value)
 
     def _fits(self, size: int) -> bool:
         self.bytes_left -= size
@@ -137,7 +137,7 @@ class _Plain:
 
 def _key(key: Any) -> str:
     if key is None or isinstance(key, (bool, int, float)):
-        return str(key) if not isinstance(key, int) or key.bit_length() < 4096 else hex(key)  # noqa: PLR2004
+        return str(key) if not isinstance(key, int) or key.bit_length() < 4096 else hex(key)
     if isinstance(key, bytes):
         return key.hex()
     if isinstance(key, enum.Enum):

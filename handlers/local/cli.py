@@ -45,7 +45,7 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON document a line.")
 
 @app.callback(invoke_without_command=True)
 def _top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         typer.echo(f"stoq {listing.version()}")
@@ -53,9 +53,11 @@ def _top(
 
 
 @app.command(epilog=_EXAMPLES)
-def scan(  # noqa: PLR0913 - each is an option of the command line
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files, folders, globs, or - for stdin.")],
-    json: _Json = False,  # noqa: FBT002
+def scan(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", help="Files, folders, globs, or - for stdin.")
+    ],
+    json: _Json = False,
     always: Annotated[Optional[list[str]], typer.Option(help="A worker for every payload.")] = None,
     start: Annotated[Optional[list[str]], typer.Option(help="A worker for the files themselves.")] = None,
     dispatcher: Annotated[Optional[list[str]], typer.Option(help="A dispatcher.")] = None,
@@ -92,7 +94,7 @@ def scan(  # noqa: PLR0913 - each is an option of the command line
 
 
 @app.command()
-def demo(json: _Json = False) -> None:  # noqa: FBT002
+def demo(json: _Json = False) -> None:
     """Scan a small set built in code: a nested EICAR, an encrypted zip, a bomb, a clean file."""
     raise typer.Exit(scanning.demo(as_json=json))
 
@@ -153,7 +155,7 @@ def results_search(
 
 
 @results_app.command("show")
-def results_show(scan_id: str, config: _Config = None, json: _Json = False) -> None:  # noqa: FBT002
+def results_show(scan_id: str, config: _Config = None, json: _Json = False) -> None:
     """One stored result."""
     raise typer.Exit(listing.show(config, scan_id, as_json=json))
 

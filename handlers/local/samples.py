@@ -11,7 +11,6 @@ from pathlib import Path
 _EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 
-
 def eicar() -> bytes:
     """The harmless file that every scanner calls malicious."""
     return _EICAR

@@ -152,7 +152,7 @@ def _scan_one(file: Path, asked: Asked, pipeline: Pipeline) -> ScanResponse:
 def _body(file: Path, allowed: int) -> Body:
     writer = BodyWriter()
     with sys.stdin.buffer if str(file) == "-" else file.open("rb") as source:
-        for chunk in read_chunks(source):
+        for chunk in read_chunks(source):  # type: ignore[arg-type]
             writer.write(chunk)
             if writer.size > allowed:
                 break

@@ -24,7 +24,7 @@ def size_text(size: int) -> str:
     """1,234 B, 12.3 KiB, 4.5 MiB."""
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":  # noqa: PLR2004
+        if amount < 1024 or unit == "GiB":
             return f"{int(amount)} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return ""
@@ -39,7 +39,7 @@ def response_tree(response: ScanResponse, *, brief: bool = False) -> Any:
     """The whole response as something to print; brief ones are a line when there is nothing to say."""
     verdict = response.verdict
     word = verdict.verdict if verdict else "incomplete"
-    if brief and word == "clean" or not response.results:
+    if (brief and word == "clean") or not response.results:
         report = response.results[0] if response.results else None
         return _line(report, word) if report else Text(word)
     children: dict[str | None, list[PayloadReport]] = {}
@@ -80,7 +80,7 @@ def _line(report: PayloadReport, verdict: str) -> Text:
     line.append(safe(report.name), "bold")
     line.append(f"  {kind}  {size_text(report.size)}", "dim")
     if report.occurrences:
-        line.append(f"  ×{len(report.occurrences) + 1}", "dim")
+        line.append(f"  {len(report.occurrences) + 1} times", "dim")
     return line
 
 

@@ -22,7 +22,7 @@ class SevenZip:
         self._archive = self._open()
 
     def _open(self) -> Any:
-        import py7zr  # noqa: PLC0415 - 60 ms that only a 7z pays
+        import py7zr
 
         tried = 0
         for password in self._passwords:
@@ -61,7 +61,11 @@ class SevenZip:
                 Member(
                     name=name_of(str(info.filename).encode("utf-8", "backslashreplace")),
                     size=int(info.uncompressed or 0),
-                    kind="directory" if info.is_directory else "symlink" if getattr(info, "is_symlink", False) else "file",
+                    kind="directory"
+                    if info.is_directory
+                    else "symlink"
+                    if getattr(info, "is_symlink", False)
+                    else "file",
                     encrypted=needs,
                     modified=info.creationtime.strftime("%Y-%m-%dT%H:%M:%SZ") if info.creationtime else None,
                 )
@@ -87,7 +91,7 @@ class SevenZip:
         raise WrongPassword("7z", tried)
 
     def _extract(self, sink: Callable[[str], Callable[[bytes], None]], password: str | None) -> None:
-        import py7zr  # noqa: PLC0415 - see above
+        import py7zr
 
         self._reader.seek(0)
         written = _Written(sink)
@@ -113,12 +117,12 @@ class SevenZip:
 
 def _window(method: Any, properties: bytes) -> int:
     """The dictionary size that LZMA's or LZMA2's properties claim."""
-    if method == b"\x03\x01\x01" and len(properties) >= 5:  # noqa: PLR2004
+    if method == b"\x03\x01\x01" and len(properties) >= 5:
         return int.from_bytes(properties[1:5], "little")
     if method == b"\x21" and properties:
         bits = properties[0]
-        return 0xFFFFFFFF if bits >= 40 else (2 | bits & 1) << (bits // 2 + 11)  # noqa: PLR2004
-    if method == b"\x03\x04\x01" and len(properties) >= 5:  # noqa: PLR2004 - PPMd: order, memory
+        return 0xFFFFFFFF if bits >= 40 else (2 | bits & 1) << (bits // 2 + 11)
+    if method == b"\x03\x04\x01" and len(properties) >= 5:
         return int.from_bytes(properties[1:5], "little")
     return 0
 

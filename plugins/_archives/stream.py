@@ -9,7 +9,17 @@ from typing import Any
 
 from stoq_core.errors import Reason
 
-from .entry import CHUNK_BYTES, MAX_DICTIONARY_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, timestamp
+from .entry import (
+    CHUNK_BYTES,
+    MAX_DICTIONARY_BYTES,
+    BadArchive,
+    Chunks,
+    Entry,
+    Member,
+    name_of,
+    sliced,
+    timestamp,
+)
 
 _ZSTD_WINDOW_LOG = 28  # 256 MiB
 _SUFFIXES = {
@@ -47,7 +57,7 @@ def _inner_name(outer: str) -> str:
 def _gzip_facts(view: memoryview, member: Member) -> None:
     """FNAME and MTIME of the first header (RFC 1952, 2.3)."""
     head = bytes(view[:8192])
-    if len(head) < 10:  # noqa: PLR2004
+    if len(head) < 10:
         return
     flags, at = head[3], 10
     seconds = int.from_bytes(head[4:8], "little")
@@ -65,13 +75,13 @@ def _gzip() -> Any:
 
 
 def _bzip2() -> Any:
-    import bz2  # noqa: PLC0415 - rarely needed
+    import bz2
 
     return bz2.BZ2Decompressor()
 
 
 def _lzma() -> Any:
-    import lzma  # noqa: PLC0415 - rarely needed
+    import lzma
 
     return lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=MAX_DICTIONARY_BYTES + 2**20)
 
@@ -79,9 +89,9 @@ def _lzma() -> Any:
 def zstd_decoder() -> Any:
     """A zstd decompressor with a bounded window."""
     if sys.version_info >= (3, 14):
-        from compression import zstd  # noqa: PLC0415 - rarely needed
+        from compression import zstd
     else:
-        from backports import zstd  # noqa: PLC0415 - rarely needed
+        from backports import zstd
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
 
 
@@ -125,7 +135,9 @@ def _step(decoder: Any, data: bytes) -> bytes:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - each decoder has an error type of its own
-        reason = Reason.UNSUPPORTED_METHOD if "emory" in str(error) or "indow" in str(error) else Reason.CORRUPT
+        reason = (
+            Reason.UNSUPPORTED_METHOD if "emory" in str(error) or "indow" in str(error) else Reason.CORRUPT
+        )
         raise BadArchive(reason, f"the compressed data is damaged: {error}") from None
     return made
 

@@ -75,13 +75,11 @@ def _extend(extension: dict[str, bytes], kind: bytes, data: bytes) -> None:
     if kind == b"L":
         extension["path"] = data.partition(b"\0")[0]
     elif kind == b"x":
-        for key, value in _pax(data):
-            if key in ("path", "size"):
-                extension[key] = value
+        extension.update({key: value for key, value in _pax(data) if key in ("path", "size")})
 
 
 def _pax(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Records `LENGTH KEY=VALUE\\n`."""
+    """Records of the form LENGTH KEY=VALUE, each ended by a line feed."""
     at = 0
     while at < len(data):
         digits = data[at : at + 20].partition(b" ")[0]
@@ -102,7 +100,7 @@ def _number(field: bytes) -> int:
     """Octal text, or base 256 where the first bit is set."""
     if field[:1] and field[0] & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (len(field) * 8 - 1)) - 1)
-        return -1 if field[0] == 0xFF else value  # noqa: PLR2004
+        return -1 if field[0] == 0xFF else value
     digits = field.partition(b"\0")[0].strip()
     try:
         return int(digits or b"0", 8)
@@ -111,4 +109,4 @@ def _number(field: bytes) -> int:
 
 
 def _decimal(digits: bytes, otherwise: int) -> int:
-    return int(digits) if digits.isdigit() and len(digits) < 20 else otherwise  # noqa: PLR2004
+    return int(digits) if digits.isdigit() and len(digits) < 20 else otherwise

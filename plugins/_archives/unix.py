@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from stoq_core.errors import Reason
 
-from .entry import MAX_NAME_BYTES, BadArchive, Entry, Member, name_of, sliced, timestamp
+from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, timestamp
 
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFCHR: "device",
@@ -39,7 +39,7 @@ def read_cpio(view: memoryview) -> Iterator[Entry]:
             modified=timestamp(mtime),
             mode=f"{stat.S_IMODE(mode):04o}",
         )
-        opens = (lambda _p, d=data: sliced(d)) if member.kind == "file" else None
+        opens = _reading(data) if member.kind == "file" else None
         yield Entry(member, opens, start)
         if len(data) < size:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
@@ -61,7 +61,7 @@ def _cpio_header(view: memoryview, at: int) -> tuple[int, int, int, int, int, in
         raise BadArchive(Reason.CORRUPT, f"the header at offset {at} holds no numbers") from None
     order = {b"\xc7\x71": "little", b"\x71\xc7": "big"}.get(magic[:2])
     if order is None or at + 26 > len(view):
-        reason = Reason.TRUNCATED if len(magic) < 6 or order else Reason.CORRUPT  # noqa: PLR2004
+        reason = Reason.TRUNCATED if len(magic) < 6 or order else Reason.CORRUPT
         raise BadArchive(reason, f"there is no header at offset {at}")
     words = [int.from_bytes(view[at + 2 * n : at + 2 * n + 2], order) for n in range(13)]  # type: ignore[arg-type]
     return words[3], words[8] << 16 | words[9], words[11] << 16 | words[12], words[10], 26, 2
@@ -76,7 +76,7 @@ def read_ar(view: memoryview) -> Iterator[Entry]:
     at, long_names = 8, b""
     while at < len(view):
         header = bytes(view[at : at + 60])
-        if len(header) < 60:  # noqa: PLR2004
+        if len(header) < 60:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a header")
         digits = header[48:58].strip()
         if header[58:] != b"`\n" or not digits.isdigit():
@@ -91,9 +91,13 @@ def read_ar(view: memoryview) -> Iterator[Entry]:
         else:
             raw, data = _ar_name(raw, data, long_names)
             member = Member(name=name_of(raw), size=len(data), method="stored", modified=_ar_time(header))
-            yield Entry(member, lambda _p, d=data: sliced(d), start)
+            yield Entry(member, _reading(data), start)
         if start + size > len(view):
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
+
+
+def _reading(data: memoryview) -> Callable[[Sequence[str]], Chunks]:
+    return lambda _passwords: sliced(data)
 
 
 def _ar_name(raw: bytes, data: memoryview, long_names: bytes) -> tuple[bytes, memoryview]:

@@ -69,7 +69,7 @@ def _by_directory(view: memoryview, most: int) -> ZipFile:
         raise BadArchive(Reason.TRUNCATED, "the archive has no end of central directory")
     end = base + at
     count, size, offset, comment = struct.unpack_from("<HIIH", view, end + 10)
-    if _MAX16 == count or _MAX32 in (size, offset):
+    if count == _MAX16 or _MAX32 in (size, offset):
         count, size, offset = _zip64_end(view, end, (count, size, offset))
     directory = end - size if bytes(view[end - 20 : end - 16]) != _END64_LOCATOR else None
     shift = 0
@@ -139,15 +139,20 @@ def _by_local_headers(view: memoryview, most: int) -> tuple[list[_Record], int]:
     """Follow local headers from one to the next; where a size is not known, look for what comes next."""
     records: list[_Record] = []
     at, end = _find(view, _LOCAL, 0), 0
-    while 0 <= at and at + 30 <= len(view) and len(records) < most:
-        flags, method, time, date, crc, packed, size, name, extra = struct.unpack_from("<2x4H3I2H", view, at + 4)
+    while at >= 0 and at + 30 <= len(view) and len(records) < most:
+        flags, method, time, date, crc, packed, size, name, extra = struct.unpack_from(
+            "<2x4H3I2H", view, at + 4
+        )
         raw = bytes(view[at + 30 : at + 30 + name])
         more = bytes(view[at + 30 + name : at + 30 + name + extra])
         size, packed, _ = _zip64_fields(more, size, packed, 0)
         start = at + 30 + name + extra
         after = start + packed
         if flags & _DESCRIPTOR and not packed:
-            after = min((one for one in (_find(view, mark, start) for mark in (_LOCAL, _CENTRAL)) if one >= 0), default=len(view))
+            after = min(
+                (one for one in (_find(view, mark, start) for mark in (_LOCAL, _CENTRAL)) if one >= 0),
+                default=len(view),
+            )
             packed = after - start
         records.append(_Record(flags, method, time, date, crc, packed, size, raw, more, 0, 0, at))
         end = min(after, len(view))
@@ -201,7 +206,7 @@ def _refuse(reason: Reason, message: str) -> Callable[[Sequence[str]], Chunks]:
 
 def _member(record: _Record) -> Member:
     name = name_of(record.name, "utf-8" if record.flags & _UTF8 or _is_utf8(record.name) else "cp437")
-    mode = record.attributes >> 16 if record.system == 3 else 0  # noqa: PLR2004 - 4.4.2: Unix
+    mode = record.attributes >> 16 if record.system == 3 else 0
     kind = "file"
     if name.endswith(("/", "\\")) and not record.size:
         kind = "directory"
@@ -209,7 +214,7 @@ def _member(record: _Record) -> Member:
         kind = "symlink"
     method = record.method
     aes_field = _extra_field(record.extra, 0x9901)
-    if method == 99 and len(aes_field) >= 7:  # noqa: PLR2004
+    if method == 99 and len(aes_field) >= 7:
         method = int.from_bytes(aes_field[5:7], "little")
     return Member(
         name=name,
@@ -233,7 +238,7 @@ def _is_utf8(raw: bytes) -> bool:
 def _dos_time(date: int, time: int) -> str | None:
     """4.4.6; local time of whoever made it, given as if it were UTC."""
     fields = ((date >> 9) + 1980, date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2)
-    if not (1 <= fields[1] <= 12 and 1 <= fields[2] <= 31):  # noqa: PLR2004
+    if not (1 <= fields[1] <= 12 and 1 <= fields[2] <= 31):
         return None
     return timestamp(calendar.timegm(fields))
 
@@ -267,7 +272,7 @@ def _decrypted(data: memoryview, record: _Record, member: Member, passwords: Seq
     aes_field = _extra_field(record.extra, 0x9901)
     for password in passwords:
         for raw in dict.fromkeys((password.encode("utf-8", "replace"), password.encode("cp437", "replace"))):
-            if record.method == 99 and len(aes_field) >= 7:  # noqa: PLR2004
+            if record.method == 99 and len(aes_field) >= 7:
                 plain = aes(data, raw, aes_field[4])
                 if plain is not None:
                     member.method += " (aes)"
@@ -340,17 +345,17 @@ def _steps(decoder: Any, data: bytes) -> Chunks:
 
 
 def _decoder(method: int) -> Any:
-    if method == 8:  # noqa: PLR2004
+    if method == 8:
         return zlib.decompressobj(-15)
-    if method == 9:  # noqa: PLR2004
+    if method == 9:
         return _Deflate64()
-    if method == 12:  # noqa: PLR2004
-        import bz2  # noqa: PLC0415 - rarely needed
+    if method == 12:
+        import bz2
 
         return bz2.BZ2Decompressor()
-    if method == 14:  # noqa: PLR2004
+    if method == 14:
         return _ZipLzma()
-    if method == 93:  # noqa: PLR2004
+    if method == 93:
         return zstd_decoder()
     raise BadArchive(Reason.UNSUPPORTED_METHOD, f"compression {_METHODS.get(method, method)} is not read")
 
@@ -359,7 +364,7 @@ class _Deflate64:
     """inflate64 has no output limit a call, so it is fed in small pieces (at most 1,032 times more)."""
 
     def __init__(self) -> None:
-        import inflate64  # noqa: PLC0415 - rarely needed
+        import inflate64
 
         self._inflater = inflate64.Inflater()
         self.unconsumed_tail = b""
@@ -388,14 +393,14 @@ class _ZipLzma:
     def decompress(self, data: bytes, most: int) -> bytes:
         if self._inner is None:
             self._head += data
-            if len(self._head) < 9:  # noqa: PLR2004
+            if len(self._head) < 9:
                 return b""
             data, self._head = self._start(self._head), b""
         out: bytes = self._inner.decompress(data, most)
         return out
 
     def _start(self, head: bytes) -> bytes:
-        import lzma  # noqa: PLC0415 - rarely needed
+        import lzma
 
         (size,) = struct.unpack_from("<H", head, 2)
         alone = head[4 : 4 + size] + b"\xff" * 8

@@ -31,7 +31,7 @@ def traditional(data: memoryview, password: bytes, check: int) -> Iterator[bytes
     for byte in password:
         _update(keys, byte)
     head = _decrypt(keys, bytes(data[:12]))
-    if len(head) < 12 or head[11] != check:  # noqa: PLR2004
+    if len(head) < 12 or head[11] != check:
         return None
     return (_decrypt(keys, bytes(data[at : at + CHUNK_BYTES])) for at in range(12, len(data), CHUNK_BYTES))
 
@@ -73,7 +73,7 @@ def aes(data: memoryview, password: bytes, strength: int) -> Iterator[bytes] | N
 
 def _aes_ctr(body: memoryview, key: bytes) -> Iterator[bytes]:
     """Counter mode with a little-endian counter that begins at 1, as WinZip has it."""
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: PLC0415 - rare
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     encrypt = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - the blocks are counters
     counter = 1

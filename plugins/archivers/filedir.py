@@ -44,7 +44,9 @@ class Filedir(Archiver[FiledirOptions]):
             with path.open("rb") as file:
                 facts = path.stat()
                 if not stat.S_ISREG(facts.st_mode):
-                    raise StoreError(f"{path}: is no regular file", retryable=False, reason=Reason.NOT_FETCHED)
+                    raise StoreError(
+                        f"{path}: is no regular file", retryable=False, reason=Reason.NOT_FETCHED
+                    )
                 writer = BodyWriter()
                 for chunk in read_chunks(file):
                     writer.write(chunk)

@@ -81,7 +81,12 @@ class Filedir(Connector[FiledirOptions]):
                 yield line
 
     def search(
-        self, *, sha256: str | None = None, name: str | None = None, finding: str | None = None, limit: int = 20
+        self,
+        *,
+        sha256: str | None = None,
+        name: str | None = None,
+        finding: str | None = None,
+        limit: int = 20,
     ) -> Iterator[Summary]:
         """Reads every file; for more than some thousand results use a database."""
         for document in self._documents():

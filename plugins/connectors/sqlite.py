@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,7 +128,14 @@ class Sqlite(Connector[SqliteOptions]):
         db.executemany(
             "INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?)",
             (
-                (line.scan_id, one.payload_id, one.finding.name, one.finding.score, one.plugin, one.finding.detail)
+                (
+                    line.scan_id,
+                    one.payload_id,
+                    one.finding.name,
+                    one.finding.score,
+                    one.plugin,
+                    one.finding.detail,
+                )
                 for one in (response.verdict.findings if response.verdict else ())
             ),
         )
@@ -144,10 +151,18 @@ class Sqlite(Connector[SqliteOptions]):
     def list(self, limit: int, verdict: str | None = None) -> Iterator[Summary]:
         """The newest first."""
         where, values = ("WHERE verdict = ?", [verdict]) if verdict else ("", [])
-        yield from self._summaries(f"SELECT {_COLUMNS} FROM scans {where} ORDER BY time DESC LIMIT ?", [*values, limit])  # noqa: S608 - fixed text
+        yield from self._summaries(
+            f"SELECT {_COLUMNS} FROM scans {where} ORDER BY time DESC LIMIT ?",  # noqa: S608 - fixed text
+            [*values, limit],
+        )
 
     def search(
-        self, *, sha256: str | None = None, name: str | None = None, finding: str | None = None, limit: int = 20
+        self,
+        *,
+        sha256: str | None = None,
+        name: str | None = None,
+        finding: str | None = None,
+        limit: int = 20,
     ) -> Iterator[Summary]:
         """Results that hold all that is given."""
         conditions, values = ["1"], []
@@ -167,7 +182,7 @@ class Sqlite(Connector[SqliteOptions]):
             [*values, limit],
         )
 
-    def _summaries(self, query: str, values: list[Any]) -> Iterator[Summary]:
+    def _summaries(self, query: str, values: Sequence[Any]) -> Iterator[Summary]:
         names = _COLUMNS.split(", ")
         for row in self._opened().execute(query, values):
             facts = dict(zip(names, row, strict=True))
@@ -176,5 +191,5 @@ class Sqlite(Connector[SqliteOptions]):
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:
             self.open()
-        assert self._db is not None  # noqa: S101 - open() sets it or raises
+        assert self._db is not None
         return self._db

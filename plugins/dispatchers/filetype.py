@@ -62,7 +62,7 @@ def _read(file: Path) -> dict[str, Route]:
     routes = {}
     for label, row in rows.items():
         if not isinstance(row, dict):
-            msg = f"{file}: {label!r} is a table: write [{label}] with workers = [\"…\"] below it"
+            msg = f'{file}: {label!r} is a table: write [{label}] with workers = ["…"] below it'
             raise ConfigError(msg)
         routes[label] = build(Route, row, f"{file}: [{label}]")
     return routes

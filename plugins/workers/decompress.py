@@ -144,21 +144,21 @@ class _Work:
         member = entry.member
         if self.job.children_left <= 0:
             self.job.child([b""])  # raises with the right words
-        assert entry.open is not None  # noqa: S101 - the caller looked
+        assert entry.open is not None
         try:
             chunks = entry.open(self.passwords)
         except BadArchive as error:
             self.report(error)
             return None
-        child, error = self.job.salvage(chunks, name=member.name, **_facts(member))
+        child, problem = self.job.salvage(chunks, name=member.name, **_facts(member))
         if member.password is not None:
             self.result.password = member.password
-        if error is None:
+        if problem is None:
             return child
-        if isinstance(error, BadArchive):
-            self.report(error)
+        if isinstance(problem, BadArchive):
+            self.report(problem)
         else:
-            self.report(BadArchive(Reason.CORRUPT, f"{type(error).__name__}: {error}"))
+            self.report(BadArchive(Reason.CORRUPT, f"{type(problem).__name__}: {problem}"))
         return child if child.body.size else None
 
     def zip(self, view: memoryview) -> Iterator[Child]:

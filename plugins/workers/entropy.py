@@ -41,7 +41,7 @@ class Entropy(Worker[EntropyOptions]):
 
     def warm(self) -> None:
         """Import the library."""
-        import yara_x  # noqa: F401, PLC0415 - warmed before the fork
+        import yara_x  # noqa: F401 - warmed before the fork
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield one `EntropyResult`; nothing for an empty payload."""
@@ -65,7 +65,7 @@ class _Measure:
     _rules: Any = None
 
     def __init__(self) -> None:
-        import yara_x  # noqa: PLC0415 - 2 ms that a scan without this worker does not pay
+        import yara_x
 
         cls = type(self)
         if cls._rules is None:

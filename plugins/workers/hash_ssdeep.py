@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from stoq_core.limits import MiB, Limits
+from stoq_core.limits import Limits, MiB
 from stoq_core.options import Options
 from stoq_core.payload import Payload
 from stoq_core.plugin import Job, Worker
@@ -30,6 +30,6 @@ class HashSsdeep(Worker[Options]):
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield one `SsdeepResult`; nothing for an empty payload."""
         if payload.size:
-            import ppdeep  # noqa: PLC0415 - only where it is used
+            import ppdeep
 
             yield SsdeepResult(ppdeep.hash(payload.content))

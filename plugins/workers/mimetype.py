@@ -48,14 +48,16 @@ class Mimetype(Worker[MimetypeOptions]):
 
 
 def _by_library(head: bytes) -> FileType:
-    import puremagic  # noqa: PLC0415 - 12 ms that most scans do not need
+    import puremagic
 
     try:
         found = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError, IndexError, OSError):
         return UNKNOWN
-    best = next((one for one in found if one.mime_type and one.confidence >= 0.5), None)  # noqa: PLR2004
+    best = next((one for one in found if one.mime_type and one.confidence >= 0.5), None)
     if best is None:
         return UNKNOWN
     extension = best.extension.lstrip(".")
-    return FileType(best.mime_type, extension or "unknown", extension, best.mime_type.partition("/")[0], best.confidence)
+    return FileType(
+        best.mime_type, extension or "unknown", extension, best.mime_type.partition("/")[0], best.confidence
+    )

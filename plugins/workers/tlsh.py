@@ -53,7 +53,7 @@ class Tlsh(Worker[TlshOptions]):
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield one `TlshResult`, or nothing."""
-        import tlsh  # noqa: PLC0415 - only where it is used
+        import tlsh
 
         digest = tlsh.hash(payload.content)
         if digest in ("", "TNULL"):

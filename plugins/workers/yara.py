@@ -39,7 +39,9 @@ class Yara(Worker[YaraOptions]):
         for one in found:
             score = one.meta.get("score")
             if isinstance(score, int) and score > 0:
-                attack = tuple(part.strip() for part in str(one.meta.get("attack", "")).split(",") if part.strip())
+                attack = tuple(
+                    part.strip() for part in str(one.meta.get("attack", "")).split(",") if part.strip()
+                )
                 yield Finding(one.rule, score, str(one.meta.get("description", "")), attack)
         if found:
             yield YaraResult(found)

@@ -66,9 +66,7 @@ def test_broken_requirement_is_one_error(required: str, code: str) -> None:
 def test_dispatchers_that_read_results_are_asked_again() -> None:
     """3: after a round `reads_results` dispatchers and workers' own dispatches make the next one."""
     asks = worker(lambda _p, _j: iter([{"is": "zip"}, Dispatch("b", {"key": 1})]))
-    reads = dispatcher(
-        lambda _p, j: iter([Dispatch("c")] if j.result_of("a") else []), reads_results=True
-    )
+    reads = dispatcher(lambda _p, j: iter([Dispatch("c")] if j.result_of("a") else []), reads_results=True)
     shows = worker(lambda _p, j: iter([{"meta": j.dispatch_meta}]))
     scanned = scan(Source({"a": asks, "b": shows, "c": SAY}, always=["a"], by=reads), b"x")
     assert ran(scanned) == [["a"], ["b", "c"]]
@@ -78,7 +76,9 @@ def test_dispatchers_that_read_results_are_asked_again() -> None:
 def test_broker_workers_run_last_with_the_sandbox_results() -> None:
     """3: a broker worker runs after all rounds, sees its requirement's result, and dispatches nothing."""
     net = worker(
-        lambda _p, j: iter([{"saw": j.result_of("hash")}, Dispatch("late")]), runs="broker", requires=("hash",)
+        lambda _p, j: iter([{"saw": j.result_of("hash")}, Dispatch("late")]),
+        runs="broker",
+        requires=("hash",),
     )
     scanned = scan(Source({"hash": SAY, "late": SAY, "net": net}, always=["net"]), b"x")
     assert ran(scanned) == [["hash"], ["net"]]
