@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,6 +57,7 @@ class Sqlite(Connector[SqliteOptions]):
         """The file is opened by `open`."""
         super().__init__(options, name)
         self._db: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
 
     def open(self) -> None:
         """Make the file and its tables where they are missing."""
@@ -86,7 +88,10 @@ class Sqlite(Connector[SqliteOptions]):
 
     def save(self, response: ScanResponse) -> None:
         """Store in one transaction, unless a more complete record of the scan stands there."""
-        db = self._opened()
+        with self._lock:
+            self._save(self._opened(), response)
+
+    def _save(self, db: sqlite3.Connection, response: ScanResponse) -> None:
         try:
             db.execute("BEGIN IMMEDIATE")
             try:
