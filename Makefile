@@ -22,6 +22,9 @@ setup: .venv/.ready ## Make the environment in .venv and install the lock
 setup-dev: .venv/.ready-dev ## The same with what the tests and checks need
 .venv/.ready-dev: .venv/.ready requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@if command -v c++ >/dev/null; then \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-image.txt; \
+	else echo "not tested: worker tlsh, which needs a C++ compiler (apt-get install g++ python3-dev)"; fi
 	@touch $@
 
 scan: setup ## Scan FILE=path and show the result; without FILE a small set built in code

@@ -43,9 +43,10 @@ def configured(
 
 
 def registry(config: Config) -> Registry:
-    """Shipped plugins, then those of `plugin_paths`."""
-    extra = tuple(Path(one).expanduser() for one in config.plugin_paths)
-    return Registry(BUNDLE / "plugins", extra)
+    """Shipped plugins, then those that the bundle was built with, then those of `plugin_paths`."""
+    built_in = BUNDLE / "own_plugins"
+    extra = [Path(one).expanduser() for one in config.plugin_paths]
+    return Registry(BUNDLE / "plugins", (*([built_in] if built_in.is_dir() else []), *extra))
 
 
 def pipeline(config: Config, found: Registry | None = None) -> Pipeline:

@@ -39,7 +39,7 @@ class TlshResult(msgspec.Struct, frozen=True):
 class Tlsh(Worker[TlshOptions]):
     """The TLSH digest; no result below 50 bytes or for bytes with too little variety."""
 
-    libraries = {"tlsh": "py-tlsh (in requirements.txt)"}
+    libraries = {"tlsh": "the extra image (requirements-image.txt; it needs a C++ compiler)"}
     essential = False
     result = TlshResult
 
