@@ -16,7 +16,7 @@ MOST_BYTES = 250 * 1000 * 1000
 _PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 # the command line's own libraries: a function prints nothing
 _NOT_IN_FUNCTIONS = {
-    "typer", "rich", "pygments", "markdown-it-py", "mdurl", "shellingham", "click", "annotated-doc", "colorama",
+    "typer", "rich", "pygments", "markdown-it-py", "mdurl", "shellingham", "click", "annotated-doc",
 }  # fmt: skip
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -24,7 +24,9 @@ _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 def needed(lock: str) -> str:
     """The lock file without what functions do not use."""
     blocks = re.split(r"(?m)^(?=[A-Za-z0-9])", lock)
-    kept = [one for one in blocks if re.split(r"[=\s\[]", one, maxsplit=1)[0].lower() not in _NOT_IN_FUNCTIONS]
+    kept = [
+        one for one in blocks if re.split(r"[=\s\[]", one, maxsplit=1)[0].lower() not in _NOT_IN_FUNCTIONS
+    ]
     return "".join(kept)
 
 
@@ -88,7 +90,9 @@ def main() -> None:
     parser.add_argument("--python", default="3.13", help="the runtime's version")
     parser.add_argument("--out", type=Path, default=ROOT / "build")
     parser.add_argument("--with", dest="extra", action="append", default=[], help="a requirement to add")
-    parser.add_argument("--plugins", type=Path, action="append", default=[], help="a folder of plugins to add")
+    parser.add_argument(
+        "--plugins", type=Path, action="append", default=[], help="a folder of plugins to add"
+    )
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     build(given.cloud, given.arch, given.python, given.out, given.extra, given.plugins)

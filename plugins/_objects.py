@@ -40,7 +40,7 @@ class Objects:
         except obstore.exceptions.AlreadyExistsError:
             return False
         except (obstore.exceptions.BaseError, OSError) as error:
-            raise self._failure(key, error) from None
+            raise self._failure(error) from None
         return True
 
     def replace(self, key: str, content: bytes, etag: str | None) -> bool:
@@ -53,7 +53,7 @@ class Objects:
         except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError):
             return False
         except (obstore.exceptions.BaseError, OSError) as error:
-            raise self._failure(key, error) from None
+            raise self._failure(error) from None
         return True
 
     def read(self, key: str) -> tuple[bytes, str] | None:
@@ -66,7 +66,7 @@ class Objects:
         except (obstore.exceptions.NotFoundError, FileNotFoundError):
             return None
         except (obstore.exceptions.BaseError, OSError) as error:
-            raise self._failure(key, error) from None
+            raise self._failure(error) from None
 
     def fetch(self, ref: ObjectRef, max_bytes: int) -> Payload:
         """Exactly the version or ETag that the reference names, streamed (ARCHITECTURE, *Delivery*)."""
@@ -95,7 +95,7 @@ class Objects:
             message = f"{self._label}: the object is gone"
             raise StoreError(message, retryable=False, reason=Reason.NOT_FETCHED) from None
         except (obstore.exceptions.BaseError, OSError) as error:
-            raise self._failure(ref.key, error) from None
+            raise self._failure(error) from None
         name = plain_text(ref.key.rpartition("/")[2])
         return Payload(
             writer.finish(),
@@ -111,9 +111,10 @@ class Objects:
         for one in found:
             yield str(one["path"])
 
-    def _failure(self, key: str, error: Exception) -> StoreError:
-        what = str(error).partition("\n")[0][:300]
-        return StoreError(f"{self._label}: {plain_text(key)}: {type(error).__name__}: {what}", retryable=True)
+    def _failure(self, error: Exception) -> StoreError:
+        """Retryable; without the library's own text up to the address, which would put keys into logs."""
+        what = str(error).partition("\n")[0].rpartition(" - ")[2][:200] if " - " in str(error) else ""
+        return StoreError(f"{self._label}: {type(error).__name__}: {what}".rstrip(": "), retryable=True)
 
 
 def archive_key(prefix: str, layout: str, digest: str) -> str:

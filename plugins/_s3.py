@@ -29,5 +29,7 @@ def objects(options: BucketOptions, bucket: str) -> Objects:
         settings["endpoint"] = options.endpoint
     if options.kms_key:
         settings.update(server_side_encryption="aws:kms", sse_kms_key_id=options.kms_key)
-    client: Any = {"allow_http": options.endpoint.startswith("http://"), "timeout": "120s"}
+    client: Any = {"timeout": "120s"}
+    if options.endpoint.startswith("http://"):
+        client["allow_http"] = True
     return Objects(S3Store(bucket, client_options=client, **settings), f"s3://{bucket}")

@@ -59,7 +59,9 @@ def _from_notification(record: dict[str, Any]) -> Iterator[ObjectRef]:
             return
         bucket, found = record["s3"]["bucket"]["name"], record["s3"]["object"]
         key = unquote_plus(found["key"])  # keys are form-encoded in notifications
-        ref = _ref(bucket, key, found.get("size"), found.get("eTag"), found.get("versionId"), found.get("sequencer"))
+        ref = _ref(
+            bucket, key, found.get("size"), found.get("eTag"), found.get("versionId"), found.get("sequencer")
+        )
     except (KeyError, TypeError, ValueError) as error:
         message = f"an S3 record lacks {error}"
         raise UnknownEventError(message) from None
@@ -87,7 +89,7 @@ def _from_eventbridge(event: dict[str, Any]) -> Iterator[ObjectRef]:
     yield from () if ref is None else (ref,)
 
 
-def _ref(  # noqa: PLR0913 - the fields of an object's version
+def _ref(
     bucket: Any, key: Any, size: Any, etag: Any, version: Any, sequencer: Any, event_id: Any = None
 ) -> ObjectRef | None:
     if not isinstance(bucket, str) or not isinstance(key, str) or not key:

@@ -1,0 +1,1 @@
+"""Plugins that only the end-to-end tests deploy."""
