@@ -1,0 +1,135 @@
+"""The command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers.local.samples import eicar, encrypted_zip, nested_eicar, zipped
+
+STOQ = Path(sys.executable).with_name("stoq")
+
+
+def stoq(home: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run it with a home of its own."""
+    environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
+    return subprocess.run(
+        [STOQ, *words], input=stdin, env=environment, capture_output=True, check=False, timeout=100
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty home."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+def test_nested_eicar_is_malicious_with_its_path(home: Path, tmp_path: Path) -> None:
+    """A zip in a tar.gz in a zip: malicious, the path by name, exit 1."""
+    (tmp_path / "x.zip").write_bytes(nested_eicar())
+    done = stoq(home, "scan", str(tmp_path / "x.zip"))
+    assert done.returncode == 1
+    assert "eicar.com < inner.zip < middle.tar < middle.tar.gz < x.zip" in done.stdout.decode()
+    found = stoq(home, "scan", "--json", str(tmp_path / "x.zip"))
+    document: dict[str, Any] = json.loads(found.stdout)
+    assert document["decorators"]["verdict"]["verdict"] == "malicious"
+
+
+def test_encrypted_zip_is_incomplete(home: Path, tmp_path: Path) -> None:
+    """Exit 2 and the reason."""
+    (tmp_path / "x.zip").write_bytes(encrypted_zip())
+    done = stoq(home, "scan", str(tmp_path / "x.zip"))
+    assert done.returncode == 2
+    assert b"encrypted_archive" in done.stdout
+
+
+def test_folders_globs_and_stdin(home: Path, tmp_path: Path) -> None:
+    """Each gives its documents, one a line."""
+    for n in range(3):
+        (tmp_path / f"{n}.txt").write_bytes(b"text %d" % n)
+    assert len(stoq(home, "scan", "--json", str(tmp_path / "*.txt")).stdout.splitlines()) == 3
+    done = stoq(home, "scan", "--json", "-", stdin=eicar())
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["results"][0]["payload_meta"]["extra_data"]["filename"] == "stdin"
+
+
+def test_the_same_scan_id_gives_the_same_document(home: Path, tmp_path: Path) -> None:
+    """Equal but for time and stats, with one thread and with four."""
+    (tmp_path / "x.zip").write_bytes(zipped(a=b"1", b=nested_eicar(), c=b"3"))
+    made = []
+    for threads in ("1", "4"):
+        words = [
+            "--json",
+            "--scan-id",
+            "33333333-3333-4333-8333-333333333333",
+            "-o",
+            f"scan.threads={threads}",
+        ]
+        document = json.loads(stoq(home, "scan", *words, str(tmp_path / "x.zip")).stdout)
+        del document["time"], document["stats"]
+        made.append(document)
+    assert made[0] == made[1]
+
+
+def test_results_are_kept_and_found(home: Path, tmp_path: Path) -> None:
+    """What was scanned is listed, searched and shown."""
+    (tmp_path / "bad.com").write_bytes(eicar())
+    stoq(home, "scan", str(tmp_path / "bad.com"))
+    assert b"bad.com" in stoq(home, "results", "list").stdout
+    assert b"bad.com" in stoq(home, "results", "search", "--finding", "eicar_test_file").stdout
+    assert stoq(home, "results", "show", "nothing").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["scan", "nowhere"], "no such file"),
+        (["scan", "--always", "hsah", "FILE"], "Did you mean 'hash'"),
+        (["scan", "-o", "worker.yara.foo=1", "FILE"], "unknown option 'foo'"),
+        (["scan", "-o", "limts.depth=1", "FILE"], "Did you mean 'limits'"),
+        (["scan", "-o", "limits.depth", "FILE"], "NAME=VALUE"),
+        (["scan", "-o", "limits.depth=x", "FILE"], "limits.depth"),
+        (["scan", "--config", "nowhere.toml", "FILE"], "nowhere.toml"),
+        (["scan", "--scan-id", "5", "FILE"], "no UUID"),
+        (["plugin", "yra"], "Did you mean 'yara'"),
+        (["rules", "check", "nowhere"], "no such file"),
+    ],
+)
+def test_mistakes_are_one_line(words: list[str], says: str, home: Path, tmp_path: Path) -> None:
+    """Each says what to do, exits 2, and shows no traceback."""
+    (tmp_path / "f").write_bytes(b"x")
+    done = stoq(home, *[str(tmp_path / "f") if one == "FILE" else one for one in words])
+    assert done.returncode == 2
+    assert says in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_bad_rule_is_named_and_the_others_kept(home: Path, tmp_path: Path) -> None:
+    """`rules check` names file, line and reason; `rules build` keeps the good ones."""
+    rules = tmp_path / "own.yar"
+    rules.write_text("rule good { condition: filesize == 3 }\nrule bad { condition: $x }\n")
+    done = stoq(home, "rules", "check", str(rules))
+    assert done.returncode == 2
+    assert b"own.yar:2" in done.stderr
+    built = stoq(home, "rules", "build", str(rules), "--out", str(tmp_path / "out"))
+    artefact = next((tmp_path / "out").glob("*.stoqrules"))
+    assert built.returncode == 2
+    (tmp_path / "abc").write_bytes(b"abc")
+    scanned = stoq(home, "scan", "--json", "-o", f"worker.yara.rules={artefact}", str(tmp_path / "abc"))
+    assert json.loads(scanned.stdout)["results"][0]["workers"][0]["yara"]["matches"][0]["rule"] == "good"
+
+
+def test_lists_and_settings(home: Path) -> None:
+    """`plugins`, `plugin`, `config` and `--version` answer."""
+    assert b"decompress" in stoq(home, "plugins").stdout
+    assert b"worker.yara.strings_limit: int = 10" in stoq(home, "plugin", "yara").stdout
+    assert json.loads(stoq(home, "config").stdout)["limits"]["depth"] == 10
+    assert stoq(home, "--version").stdout.startswith(b"stoq ")
