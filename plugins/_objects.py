@@ -96,11 +96,7 @@ class Objects:
             raise StoreError(message, retryable=False, reason=Reason.NOT_FETCHED) from None
         except (obstore.exceptions.BaseError, OSError) as error:
             raise self._failure(error) from None
-        name = plain_text(ref.key.rpartition("/")[2])
-        return Payload(
-            writer.finish(),
-            PayloadMeta(extra_data={"filename": name, "object": msgspec.to_builtins(ref)}),
-        )
+        return payload_of(ref, writer)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys below a prefix, the newest first."""
@@ -115,6 +111,21 @@ class Objects:
         """Retryable; without the library's own text up to the address, which would put keys into logs."""
         what = str(error).partition("\n")[0].rpartition(" - ")[2][:200] if " - " in str(error) else ""
         return StoreError(f"{self._label}: {type(error).__name__}: {what}".rstrip(": "), retryable=True)
+
+
+def representable(key: str) -> bool:
+    """False for keys that obstore cannot name or would name differently: S3 allows more than paths do."""
+    segments = key.split("/")
+    return key.isprintable() and not any(one in ("", ".", "..") for one in segments)
+
+
+def payload_of(ref: ObjectRef, writer: BodyWriter) -> Payload:
+    """The payload of a fetched object: its name is the key's last part, its reference goes with it."""
+    name = plain_text(ref.key.rpartition("/")[2] or ref.key)
+    return Payload(
+        writer.finish(),
+        PayloadMeta(extra_data={"filename": name, "object": msgspec.to_builtins(ref)}),
+    )
 
 
 def archive_key(prefix: str, layout: str, digest: str) -> str:

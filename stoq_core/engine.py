@@ -1,3 +1,4 @@
+# Over 400 lines: all that decides the tree's order stands together; the sandbox issue splits it.
 """The whole tree: examine each payload, take in what came out of it, and report it all in order."""
 
 from __future__ import annotations

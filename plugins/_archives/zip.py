@@ -1,3 +1,4 @@
+# Over 400 lines: one format, with every method and both ways to find its members.
 """zip (PKWARE APPNOTE 6.3.10): the central directory, or the local headers where it is damaged."""
 
 from __future__ import annotations

