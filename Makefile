@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := stoq_core handlers plugins infra tests
 
-.PHONY: help setup setup-dev scan test check lint types format lock rules clean
+.PHONY: help setup setup-dev scan test check lint types format lock rules e2e bench bundle clean
 
 help: ## Show what there is to do
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,7 @@ check: setup-dev ## What CI runs: lint, types, import contracts, tests, whole pa
 	@time $(MAKE) --no-print-directory lint
 	@time $(MAKE) --no-print-directory types
 	@time $(MAKE) --no-print-directory test
+	@time $(MAKE) --no-print-directory e2e
 
 lint: setup-dev ## Style, spelling and import contracts
 	$(BIN)/ruff check .
@@ -56,6 +57,15 @@ lock: setup-dev ## Write requirements*.txt anew from pyproject.toml
 
 rules: setup ## Compile rules/ into one ruleset
 	$(BIN)/stoq rules build rules --out rules/build
+
+e2e: setup-dev ## Whole paths on an emulated AWS that runs the function
+	$(BIN)/python -m pytest -m e2e --timeout=400
+
+bench: setup-dev ## Measure beside the bare libraries, in one run
+	$(BIN)/python -m tests.bench
+
+bundle: setup-dev ## The zip for Lambda, arm64, in build/
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python infra/build.py
 
 clean: ## Remove what was built
 	rm -rf .venv build dist rules/build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The table of PERFORMANCE: the project beside the bare libraries, in one run."""
