@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -12,73 +13,138 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from plugins._rules import SHIPPED, build_ruleset  # noqa: E402 - found by the line above
+from stoq_core.plugin import KINDS  # noqa: E402
+
 MOST_BYTES = 250 * 1000 * 1000
-_PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
-# the command line's own libraries: a function prints nothing
-_NOT_IN_FUNCTIONS = {
+"""What Lambda takes, unzipped; the other clouds take more."""
+
+NOT_IN_FUNCTIONS = frozenset({
     "typer", "rich", "pygments", "markdown-it-py", "mdurl", "shellingham", "click", "annotated-doc",
-}  # fmt: skip
+    "colorama", "pydantic", "pydantic-core", "annotated-types", "typing-inspection",
+})  # fmt: skip
+"""The command line's own libraries and theirs: a function prints nothing."""
+
+_PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+# scripts name the interpreter of the machine that built, and so do the lists that name the scripts
+_LEFT_OUT = {"RECORD", "REQUESTED", "INSTALLER"}
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
 def needed(lock: str) -> str:
     """The lock file without what functions do not use."""
     blocks = re.split(r"(?m)^(?=[A-Za-z0-9])", lock)
-    kept = [
-        one for one in blocks if re.split(r"[=\s\[]", one, maxsplit=1)[0].lower() not in _NOT_IN_FUNCTIONS
-    ]
-    return "".join(kept)
+    return "".join(
+        one
+        for one in blocks
+        if re.split(r"[=\s\[]", one, maxsplit=1)[0].lower().replace("_", "-") not in NOT_IN_FUNCTIONS
+    )
 
 
 def build(cloud: str, arch: str, python: str, out: Path, extra: list[str], plugins: list[Path]) -> Path:
-    """The zip; refuses one over 250 MB unzipped, which Lambda would refuse."""
+    """The zip, the same bytes for the same input; stops for one that Lambda would refuse."""
     work = out / f"{cloud}-{arch}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    lock = out / "lock.txt"
-    lock.write_text(needed((ROOT / f"requirements-{cloud}.txt").read_text()))
-    install = [
-        "uv", "pip", "install", "--quiet", "--target", str(work), "--python-platform", _PLATFORMS[arch],
-        "--python-version", python, "--only-binary", ":all:",
-    ]  # fmt: skip
-    subprocess.run([*install, "--no-deps", "--require-hashes", "-r", str(lock)], check=True)  # noqa: S603
-    if extra:
-        subprocess.run([*install, *extra], check=True)  # noqa: S603
-    _add_code(work, cloud, plugins)
+    lock = out / f"{cloud}-{arch}.lock.txt"
+    lock.write_text(needed((ROOT / f"requirements-{cloud}.txt").read_text("utf-8")), "utf-8")
+    _install(work, arch, python, lock, extra)
+    add_code(work, cloud, plugins)
+    compiled = _compile(work, python)
     size = sum(one.stat().st_size for one in _files(work))
     if size > MOST_BYTES:
         message = f"the bundle is {size / 1e6:.0f} MB unzipped; Lambda takes {MOST_BYTES / 1e6:.0f} MB"
         raise SystemExit(message)
-    target = out / f"stoq-{cloud}-{arch}.zip"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as made:
+    target = pack(work, out / f"stoq-{cloud}-{arch}.zip")
+    print(f"{target}: {size / 1e6:.1f} MB unzipped, {target.stat().st_size / 1e6:.1f} MB zipped")
+    if not compiled:
+        print(f"without bytecode, which doubles a cold start: there is no Python {python} on this machine")
+    return target
+
+
+def _install(work: Path, arch: str, python: str, lock: Path, extra: list[str]) -> None:
+    beside = Path(sys.executable).with_name("uv")
+    install = [
+        str(beside) if beside.exists() else "uv", "pip", "install", "--quiet", "--target", str(work),
+        "--python-platform", _PLATFORMS[arch], "--python-version", python, "--only-binary", ":all:",
+    ]  # fmt: skip
+    _run([*install, "--no-deps", "--require-hashes", "-r", str(lock)])
+    if extra:
+        _run([*install, "--constraint", str(lock), "--", *extra])
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, check=False)  # noqa: S603 - words of our own and the caller's
+    except FileNotFoundError:
+        message = f"{command[0]} is not installed: make setup-dev brings it"
+        raise SystemExit(message) from None
+    if done.returncode:
+        message = f"{' '.join(command[:3])} failed; what it said stands above"
+        raise SystemExit(message)
+
+
+def add_code(work: Path, cloud: str, plugins: list[Path]) -> None:
+    """The core, the shipped plugins, one cloud's handlers, the rules, the config, and others' plugins."""
+    for package in ("stoq_core", "plugins", f"handlers/{cloud}"):
+        shutil.copytree(ROOT / package, work / package, ignore=_IGNORED)
+    for file in ("handlers/__init__.py", "handlers/bootstrap.py", "stoq.toml"):
+        shutil.copy(ROOT / file, work / file)
+    build_ruleset([SHIPPED], work / "rules" / "build")
+    kinds = [f"{kind}s" for kind in KINDS]
+    for folder in plugins:
+        if not any((folder / kind).is_dir() for kind in kinds):
+            message = f"--plugins {folder}: holds none of the folders {', '.join(kinds)}"
+            raise SystemExit(message)
+        shutil.copytree(folder, work / "own_plugins", ignore=_IGNORED, dirs_exist_ok=True)
+
+
+def interpreter(python: str) -> str | None:
+    """A Python of that version on this machine: this one, one on the path, or one that pyenv keeps."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [sys.executable, shutil.which(f"python{python}") or ""]
+    candidates += [str(one) for one in sorted(pyenv.glob(f"{python}.*/bin/python{python}"))]
+    ask = "import sys; print(f'{sys.version_info[0]}.{sys.version_info[1]}')"
+    for one in filter(None, candidates):
+        said = subprocess.run([one, "-c", ask], capture_output=True, text=True, check=False)  # noqa: S603
+        if said.stdout.strip() == python:
+            return one
+    return None
+
+
+def _compile(work: Path, python: str) -> bool:
+    """Bytecode of the function's Python: where it runs nothing can be written, so none would be kept."""
+    found = interpreter(python)
+    if found is None:
+        return False
+    # checked against nothing: times do not survive the zip, and the sources beside it never change
+    options = ["-q", "-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(work), "-p", "/var/task"]
+    command = [found, "-m", "compileall", *options, str(work)]
+    # libraries bring files of other Pythons' syntax: those keep their source alone
+    subprocess.run(command, check=False, env={**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S603
+    return True
+
+
+def pack(work: Path, target: Path) -> Path:
+    """A zip of a folder that depends on names and contents alone."""
+    partial = target.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as made:
         for file in _files(work):
             info = zipfile.ZipInfo(file.relative_to(work).as_posix(), _FIXED_TIME)
             info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             made.writestr(info, file.read_bytes())
-    print(f"{target}: {size / 1e6:.1f} MB unzipped, {target.stat().st_size / 1e6:.1f} MB zipped")
-    return target
-
-
-def _add_code(work: Path, cloud: str, plugins: list[Path]) -> None:
-    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for package in ("stoq_core", "plugins"):
-        shutil.copytree(ROOT / package, work / package, ignore=ignore)
-    (work / "handlers").mkdir()
-    for file in ("__init__.py", "bootstrap.py"):
-        shutil.copy(ROOT / "handlers" / file, work / "handlers" / file)
-    shutil.copytree(ROOT / "handlers" / cloud, work / "handlers" / cloud, ignore=ignore)
-    shutil.copy(ROOT / "stoq.toml", work / "stoq.toml")
-    sys.path.insert(0, str(ROOT))
-    from plugins._rules import SHIPPED, build_ruleset
-
-    build_ruleset([SHIPPED], work / "rules" / "build")
-    for folder in plugins:
-        shutil.copytree(folder, work / "own_plugins", ignore=ignore, dirs_exist_ok=True)
+    return partial.replace(target)
 
 
 def _files(work: Path) -> Iterator[Path]:
+    scripts = work / "bin"
     for one in sorted(work.rglob("*")):
-        if one.is_file() and "__pycache__" not in one.parts:
+        listed = one.name in _LEFT_OUT and one.parent.name.endswith(".dist-info")
+        if one.is_file() and not listed and scripts not in one.parents:
             yield one
 
 
@@ -95,7 +161,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    build(given.cloud, given.arch, given.python, given.out, given.extra, given.plugins)
+    build(given.cloud, given.arch, given.python, given.out.resolve(), given.extra, given.plugins)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from plugins._rules import Ruleset, load_ruleset
 from stoq_core.errors import PluginError, Reason
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
+from stoq_core.plugin import Job
 
-_LOCAL = threading.local()
-_MAX_PATTERN_MATCHES = 1_000
+# The library keeps up to a million matches a pattern, 0.1 s and 20 MB for a payload that is all matches.
+_MAX_PATTERN_MATCHES = 10_000
+_MAX_RULESETS = 4
 
 
 class YaraOptions(Options, frozen=True):
@@ -34,11 +36,11 @@ class YaraString(msgspec.Struct, frozen=True, omit_defaults=True):
     offset: int
     length: int
     data: str
-    xor_key: int = 0
+    xor_key: int | None = None
 
 
 class YaraMatch(msgspec.Struct, frozen=True):
-    """One rule that matched."""
+    """One rule that matched. A key that its meta repeats holds a list."""
 
     rule: str
     namespace: str
@@ -47,35 +49,105 @@ class YaraMatch(msgspec.Struct, frozen=True):
     strings: list[YaraString]
 
 
-@lru_cache(maxsize=4)
+class _Last(threading.local):
+    """A thread's scanners by ruleset digest, and the outcome of its last scan."""
+
+    def __init__(self) -> None:
+        self.scanners: dict[str, Any] = {}
+        self.wanted: tuple[str, str] | None = None
+        self.found: tuple[Any, ...] = ()
+        self.timed_out_ms = 0
+
+
+_LAST = _Last()
+
+
+@lru_cache(maxsize=_MAX_RULESETS)
 def ruleset(path: str) -> Ruleset:
     """The rules, loaded once a process."""
     return load_ruleset(path)
 
 
-def matches(payload: Payload, options: YaraOptions) -> list[YaraMatch]:
-    """All rules that match; the last payload's answer is kept, so that two plugins pay for one scan.
+def matching(payload: Payload, options: YaraOptions, job: Job | None = None) -> tuple[Any, ...]:
+    """The library's own objects for all rules that match, public ones only.
 
-    Raises `PluginError("timeout")` with its reason.
+    The last payload's answer is kept, so that two plugins with one ruleset pay for one scan.
+    Raises `PluginError("timeout")` with its reason, and `scan_failed`.
     """
-    wanted = (payload.sha256, options.rules)
-    if getattr(_LOCAL, "wanted", None) == wanted:
-        found: list[YaraMatch] = _LOCAL.found
-        return found
-    found = _scan(payload, options)
-    _LOCAL.wanted, _LOCAL.found = wanted, found
-    return found
+    rules = ruleset(options.rules)
+    wanted = (payload.sha256, rules.digest)
+    left_ms = options.timeout_ms if job is None else job.deadline.left_ms
+    allowed_ms = int(max(1, min(options.timeout_ms, left_ms)))
+    if _LAST.wanted == wanted:
+        if not _LAST.timed_out_ms:
+            return _LAST.found
+        if _LAST.timed_out_ms >= allowed_ms:
+            raise _timeout(_LAST.timed_out_ms)
+    _LAST.wanted, _LAST.found, _LAST.timed_out_ms = None, (), 0
+    try:
+        _LAST.found = _scan(payload, rules, allowed_ms)
+    except PluginError as error:
+        _LAST.scanners.pop(rules.digest, None)  # what an interrupted scan left in it is not known
+        if error.code == "timeout":
+            _LAST.wanted, _LAST.timed_out_ms = wanted, allowed_ms
+        raise
+    _LAST.wanted = wanted
+    return _LAST.found
 
 
-def _scan(payload: Payload, options: YaraOptions) -> list[YaraMatch]:
+def matches(payload: Payload, options: YaraOptions, job: Job | None = None) -> list[YaraMatch]:
+    """All rules that match, described; see `matching`."""
+    rules = matching(payload, options, job)
+    if not rules:
+        return []
+    view = payload.view()
+    return [describe(rule, view, options) for rule in rules]
+
+
+def describe(rule: Any, view: memoryview, options: YaraOptions) -> YaraMatch:
+    """What the result says about a rule that matched."""
+    strings = [
+        YaraString(pattern.identifier, one.offset, one.length, _hex(view, one, options), one.xor_key)
+        for pattern in rule.patterns
+        for one in pattern.matches[: options.strings_limit]
+    ]
+    return YaraMatch(rule.identifier, rule.namespace, list(rule.tags), _meta(rule.metadata), strings)
+
+
+def _hex(view: memoryview, match: Any, options: YaraOptions) -> str:
+    return view[match.offset : match.offset + min(match.length, options.data_bytes)].hex()
+
+
+def _meta(pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    meta: dict[str, Any] = {}
+    for key, value in pairs:
+        plain = value.hex() if isinstance(value, bytes) else value
+        if key not in meta:
+            meta[key] = plain
+        elif isinstance(meta[key], list):
+            meta[key].append(plain)
+        else:
+            meta[key] = [meta[key], plain]
+    return meta
+
+
+def words(meta: dict[str, Any], key: str) -> tuple[str, ...]:
+    """The comma-separated words under a key of a rule's meta, each once."""
+    value = meta.get(key, "")
+    text = ",".join(str(one) for one in value) if isinstance(value, list) else str(value)
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _scan(payload: Payload, rules: Ruleset, allowed_ms: int) -> tuple[Any, ...]:
     import yara_x
 
-    scanners = _LOCAL.__dict__.setdefault("scanners", {})
-    scanner = scanners.get(options.rules)
+    scanner = _LAST.scanners.get(rules.digest)
     if scanner is None:
-        scanner = scanners[options.rules] = yara_x.Scanner(ruleset(options.rules).rules)
+        if len(_LAST.scanners) >= _MAX_RULESETS:
+            _LAST.scanners.clear()
+        scanner = _LAST.scanners[rules.digest] = yara_x.Scanner(rules.rules)
         scanner.max_matches_per_pattern(_MAX_PATTERN_MATCHES)
-    scanner.set_timeout(max(1, -(-options.timeout_ms // 1000)))
+    scanner.set_timeout(-(-allowed_ms // 1000))  # the library counts whole seconds
     fd = payload.body.fd
     try:
         if fd is not None and os.path.exists(f"/proc/self/fd/{fd}"):
@@ -83,24 +155,12 @@ def _scan(payload: Payload, options: YaraOptions) -> list[YaraMatch]:
         else:
             results = scanner.scan(payload.content)
     except yara_x.TimeoutError:
-        message = f"the rules took longer than {options.timeout_ms} ms"
-        raise PluginError("timeout", message, reason=Reason.TIMEOUT, allowed=options.timeout_ms) from None
+        raise _timeout(allowed_ms) from None
     except yara_x.ScanError as error:
         raise PluginError("scan_failed", str(error), reason=Reason.PLUGIN_FAILED) from None
-    view = payload.view()
-    return [_match(rule, view, options) for rule in results.matching_rules]
+    return tuple(results.matching_rules)
 
 
-def _match(rule: Any, view: memoryview, options: YaraOptions) -> YaraMatch:
-    strings = [
-        YaraString(
-            pattern.identifier,
-            one.offset,
-            one.length,
-            bytes(view[one.offset : one.offset + min(one.length, options.data_bytes)]).hex(),
-            one.xor_key or 0,
-        )
-        for pattern in rule.patterns
-        for one in list(pattern.matches)[: options.strings_limit]
-    ]
-    return YaraMatch(rule.identifier, rule.namespace, list(rule.tags), dict(rule.metadata), strings)
+def _timeout(allowed_ms: int) -> PluginError:
+    message = f"the rules took longer than {allowed_ms} ms"
+    return PluginError("timeout", message, reason=Reason.TIMEOUT, allowed=allowed_ms)

@@ -1,17 +1,21 @@
-"""AWS Lambda: scan each object of an S3 notification that invokes the function directly."""
+"""AWS Lambda: scan each object of an S3 or EventBridge event that invokes the function directly.
+
+Lambda tells no delivery count here and gives up after two retries, so an object that kills the
+function each time never reaches safe mode: give the function an on-failure destination, or use a queue.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from handlers import bootstrap
-from handlers.aws.events import s3_refs
+from handlers.aws.events import refs_of_event
 from handlers.aws.records import LambdaContext, Scanner, deadline, scan_all
 
 
 def answer(scanner: Scanner, event: dict[str, Any], context: LambdaContext) -> None:
     """Returns when all is stored; raises what Lambda's asynchronous retry should try again."""
-    scan_all(scanner, list(s3_refs(event)), deadline(context), 1)
+    scan_all(scanner, refs_of_event(event), deadline(context))
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> None:

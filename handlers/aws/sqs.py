@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSEvent, SQSRecord
-
 from handlers import bootstrap
-from handlers.aws.events import UnknownEventError, body_of, s3_refs
-from handlers.aws.records import MIN_LEFT_MS, LambdaContext, Scanner, deadline, log, scan_all
-from stoq_core.errors import StoreError
+from handlers.aws.events import Message, UnknownEventError, messages, refs_of_body
+from handlers.aws.records import (
+    MIN_LEFT_MS,
+    DeliverAgainError,
+    LambdaContext,
+    Scanner,
+    deadline,
+    log,
+    scan_all,
+)
 
 
 def answer(scanner: Scanner, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`{"batchItemFailures": […]}`: the ids of the messages to deliver again."""
-    failed = [one.message_id for one in SQSEvent(event).records if not _done(scanner, one, context)]
+    failed = [one.id for one in messages(event) if not _done(scanner, one, context)]
     return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
 
 
-def _done(scanner: Scanner, record: SQSRecord, context: LambdaContext) -> bool:
+def _done(scanner: Scanner, message: Message, context: LambdaContext) -> bool:
     """True if the message has come to its end; one that cannot be parsed goes on to the dead letters."""
     limit = deadline(context)
     if limit.left_ms < MIN_LEFT_MS:
         log("no_time_left", left_ms=round(limit.left_ms))
         return False
     try:
-        refs = list(s3_refs(body_of(record.body)))
-        scan_all(scanner, refs, limit, int(record.attributes.approximate_receive_count or 1))
+        scan_all(scanner, refs_of_body(message.body), limit, message.attributes.deliveries)
     except UnknownEventError as error:
         log("unknown_event", error=str(error))
         return False
-    except StoreError:
+    except DeliverAgainError:
         return False
     return True
 

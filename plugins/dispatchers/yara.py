@@ -7,21 +7,27 @@ from typing import Any
 
 import msgspec
 
-from plugins._yara import YaraMatch, YaraOptions, matches, ruleset
+from plugins._yara import YaraOptions, describe, matching, ruleset, words
 from stoq_core.payload import Payload
 from stoq_core.plugin import Archive, Dispatch, Dispatcher, Job
 
 _XOR = "xor_plaintext_for_string_"
+_MAX_KEYS = 16
 
 
 class Yara(Dispatcher[YaraOptions]):
     """Reads rules' meta: `plugin = "a,b"` names workers, `save = false` keeps bytes out of archives.
 
-    `xor_plaintext_for_string_ID = "text"` gives the worker the XOR key and the offset of the match.
+    `xor_plaintext_for_string_ID = "text"` gives the workers the key that makes the text of what string
+    `$ID` matched, and where: one dispatch a distinct key, with `xorkey` (a list of bytes that begins at
+    the match) and `offset` beside the match's own fields.
     """
 
     libraries = {"yara_x": "yara-x (in requirements.txt)"}
-    errors = {"timeout": "the rules took longer than `timeout_ms`"}
+    errors = {
+        "timeout": "the rules took longer than `timeout_ms`",
+        "scan_failed": "the library gave up on the bytes",
+    }
 
     @property
     def ruleset_digest(self) -> str:
@@ -34,34 +40,50 @@ class Yara(Dispatcher[YaraOptions]):
 
     def dispatch(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield a `Dispatch` for each worker that each match names."""
-        for one in matches(payload, self.options):
-            if str(one.meta.get("save", "true")).lower() == "false":
+        rules = matching(payload, self.options, job)
+        if not rules:
+            return
+        view = payload.view()
+        for rule in rules:
+            match = describe(rule, view, self.options)
+            if str(match.meta.get("save", "true")).lower() == "false":
                 yield Archive(keep=False)
-            names = [name.strip() for name in str(one.meta.get("plugin", "")).split(",") if name.strip()]
-            if names:
-                meta = {**msgspec.to_builtins(one), **_xor(one)}
+            names = words(match.meta, "plugin")
+            if not names:
+                continue
+            fields = msgspec.to_builtins(match)
+            for key in _keys(rule, view) or [{}]:
                 for name in names:
-                    yield Dispatch(name, meta)
+                    yield Dispatch(name, {**fields, **key})
 
 
-def _xor(match: YaraMatch) -> dict[str, Any]:
-    """The key that turns a match into the plaintext its rule declares, and where the match stands."""
-    for key, plaintext in match.meta.items():
-        if not key.startswith(_XOR):
+def _keys(rule: Any, view: memoryview) -> list[dict[str, Any]]:
+    """Each distinct key that the rule's plaintexts give, with the offset of its first match."""
+    found: dict[bytes, dict[str, Any]] = {}
+    for name, plaintext in rule.metadata:
+        if not name.startswith(_XOR) or not plaintext or not isinstance(plaintext, (str, bytes)):
             continue
-        wanted = "$" + key.removeprefix(_XOR).lstrip("$")
-        plain = plaintext.encode() if isinstance(plaintext, str) else bytes(plaintext)
-        for one in match.strings:
-            data = bytes.fromhex(one.data)
-            if one.id == wanted and plain and len(data) >= len(plain):
-                stream = bytes(a ^ b for a, b in zip(data, plain, strict=False))
-                return {"xorkey": list(_period(stream)), "offset": one.offset}
-    return {}
+        plain = plaintext.encode() if isinstance(plaintext, str) else plaintext
+        wanted = "$" + name.removeprefix(_XOR)
+        for match in (
+            one for pattern in rule.patterns if pattern.identifier == wanted for one in pattern.matches
+        ):
+            data = view[match.offset : match.offset + min(match.length, len(plain))]
+            key = _period(bytes(a ^ b for a, b in zip(data, plain, strict=False)))
+            found.setdefault(key, {"xorkey": list(key), "offset": match.offset})
+            if len(found) >= _MAX_KEYS:
+                return list(found.values())
+    return list(found.values())
 
 
 def _period(stream: bytes) -> bytes:
-    """The shortest key whose repetition gives the stream."""
-    for size in range(1, len(stream)):
-        if all(stream[at] == stream[at % size] for at in range(len(stream))):
-            return stream[:size]
-    return stream
+    """The shortest key whose repetition gives the stream; the classic failure table, linear."""
+    borders = [0] * len(stream)
+    length = 0
+    for at in range(1, len(stream)):
+        while length and stream[at] != stream[length]:
+            length = borders[length - 1]
+        if stream[at] == stream[length]:
+            length += 1
+        borders[at] = length
+    return stream[: len(stream) - length] if stream else stream

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from plugins._rules import ROUTING
-from plugins._yara import YaraMatch, YaraOptions, matches, ruleset
+from plugins._yara import YaraMatch, YaraOptions, matches, ruleset, words
 from stoq_core.payload import Payload
 from stoq_core.plugin import Finding, Job, Worker
 
@@ -35,13 +35,18 @@ class Yara(Worker[YaraOptions]):
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield the findings, then one `YaraResult` where a rule matched."""
-        found = [one for one in matches(payload, self.options) if one.namespace != ROUTING]
+        found = [one for one in matches(payload, self.options, job) if one.namespace != ROUTING]
         for one in found:
-            score = one.meta.get("score")
-            if isinstance(score, int) and score > 0:
-                attack = tuple(
-                    part.strip() for part in str(one.meta.get("attack", "")).split(",") if part.strip()
-                )
-                yield Finding(one.rule, score, str(one.meta.get("description", "")), attack)
+            score = _score(one.meta.get("score"))
+            if score > 0:
+                description = str(one.meta.get("description", ""))
+                yield Finding(one.rule, score, description, words(one.meta, "attack"))
         if found:
             yield YaraResult(found)
+
+
+def _score(value: Any) -> int:
+    """Rules of others also write their score as text; a truth value is none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value[:9])
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

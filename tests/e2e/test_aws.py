@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from handlers.local.samples import eicar, nested_eicar
-from stoq_core.payload import ObjectRef, child_id, root_id, scan_id_for
-from tests.e2e.stack import NAME, Stack, deployed
+from handlers.local.samples import eicar, nested_eicar, zipped
+from stoq_core.payload import child_id, root_id
+from tests.e2e.stack import Stack, deployed
 from tests.servers import CREDENTIALS
 
 pytestmark = pytest.mark.e2e
+
+UNPARSABLE = '{"no": "event"}'
+
+
+class Sown:
+    """What takes several deliveries, put in before the first test so that the waiting is shared."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        """`folder` is where the function notes that it was killed."""
+        self.mark = folder / "killed"
+        stack.sqs.send_message(QueueUrl=stack.queue("incoming"), MessageBody=UNPARSABLE)
+        self.killing = zipped(a=b"first", b=b"KILL-ONCE:" + bytes(self.mark) + b":", c=b"third")
+        self.once = stack.put("killed/once.zip", self.killing)
+        self.always = stack.put("killed/always", b"KILL-ALWAYS")
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +42,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     os.environ.update(before)
 
 
-def names() -> list[str]:
-    """Fifty object keys of every kind."""
-    odd = [
-        "a b+c.txt", "100%.txt", "%2B%20.txt", "ünï/コード.bin", "quote'\".txt", "dir.with/dots..txt",
-        "~tilde", "semi;colon", "a&b=c", "emoji-😀.txt", "new\tline.txt", "x" * 900,
-    ]  # fmt: skip
-    return odd + [f"plain/{n}.txt" for n in range(50 - len(odd))]
+@pytest.fixture(scope="module")
+def sown(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Sown:
+    """The slow cases, under way."""
+    return Sown(stack, tmp_path_factory.mktemp("marks"))
 
 
 def verdict(document: dict[str, Any]) -> str:
@@ -44,86 +54,106 @@ def verdict(document: dict[str, Any]) -> str:
     return word
 
 
-def test_fifty_objects_have_fifty_right_outcomes(stack: Stack) -> None:
-    """Odd names, a marker, an empty object: each is scanned once and found under its own key."""
-    contents = {name: f"content of {n}".encode() for n, name in enumerate(names())}
-    contents["plain/0.txt"] = eicar()
-    contents["plain/1.txt"] = nested_eicar()
-    contents["plain/2.txt"] = b""
-    stack.put("marker/", b"")
-    for name, content in contents.items():
-        stack.put(name, content)
-    stack.until(lambda: set(contents) <= set(stack.documents()))
-    stack.until(lambda: stack.waiting("incoming") == 0)
-    documents = stack.documents()
-    assert "marker/" not in documents
-    bad = {name for name in contents if verdict(documents[name]) != "clean"}
-    assert bad == {"plain/0.txt", "plain/1.txt"}
-    assert {verdict(documents[name]) for name in bad} == {"malicious"}
-    assert stack.waiting("dead-letters") == 0
-    keys = [one["Key"] for one in stack.s3.list_objects_v2(Bucket=stack.archive, MaxKeys=1000)["Contents"]]
-    digests = {one["sha256"] for document in documents.values() for one in document["results"]}
-    assert {key.rpartition("/")[2] for key in keys} >= digests
-    assert len(keys) == len(set(keys))
+def reasons(document: dict[str, Any]) -> list[str]:
+    """Why something was not read."""
+    return [one["reason"] for one in document["decorators"]["verdict"]["unread"]]
 
 
-def test_an_overwritten_object_and_a_deleted_one(stack: Stack) -> None:
-    """What was overwritten before its scan is scanned as it is now; what is gone is `not_fetched`."""
-    big = os.urandom(64)
-    stack.put("busy/first", b"KILL-ONCE:" + str(uuid.uuid4()).encode())  # keeps the function busy
-    for n in range(10):
-        stack.put("race/overwritten", b"old %d" % n)
-    stack.put("race/overwritten", big)
-    stack.put("race/deleted", b"gone soon")
-    stack.s3.delete_object(Bucket=stack.incoming, Key="race/deleted")
-    stack.until(lambda: {"race/overwritten"} <= set(stack.documents()) and stack.waiting("incoming") == 0)
-    found = [one for key, one in stack.documents().items() if key == "race/deleted"]
-    reasons = [one["reason"] for document in found for one in document["decorators"]["verdict"]["unread"]]
-    assert not found or verdict(found[0]) in ("clean", "incomplete")
-    assert set(reasons) <= {"not_fetched"}
-    assert stack.waiting("dead-letters") == 0
+ODD = [
+    "a b+c.txt", "100%.txt", "%2B%20.txt", "ünï/コード.bin", "quote'\".txt", "dir.with/dots..txt", "~tilde",
+    "semi;colon", "a&b=c", "emoji-😀.txt", "new\tline.txt", "x" * 900, "../up/./here", "//two//slashes",
+    "<&>]]>.xml", "back\\slash", "{brace}^`|", "trailing ", "?query=1#part",
+]  # fmt: skip
+SPECIAL = ["marker/", "empty", "overwritten", "deleted", "eicar.com", "nested.zip", "slash-with-content/"]
+PLAIN = [f"plain/{n}.txt" for n in range(50 - len(ODD) - len(SPECIAL))]
 
 
-def test_a_function_killed_once_leaves_one_record(stack: Stack, tmp_path: Path) -> None:
-    """The retry writes the record that the first attempt would have written, under the same ids."""
-    content = b"KILL-ONCE:" + str(tmp_path / "mark").encode() + b":" + uuid.uuid4().bytes
-    stack.put("killed/once", content)
-    stack.until(lambda: "killed/once" in stack.documents())
-    document = stack.documents()["killed/once"]
-    assert (tmp_path / "mark").exists()
-    assert verdict(document) == "clean"
-    assert document["attempt"] > 1
-    etag = stack.s3.head_object(Bucket=stack.incoming, Key="killed/once")["ETag"].strip('"')
-    ref = ObjectRef(store="s3", bucket=stack.incoming, key="killed/once", etag=etag)
-    assert document["scan_id"] == scan_id_for(NAME, ref.identity)
-    assert document["results"][0]["payload_id"] == root_id(document["scan_id"], 0)
-    assert child_id(document["results"][0]["payload_id"], "x", 0)
+def test_fifty_objects_have_fifty_right_outcomes(stack: Stack, sown: Sown) -> None:
+    """Odd names, a marker, an empty one, one overwritten and one deleted before its scan."""
+    contents = {name: b"content of " + name.encode() for name in (*ODD, *PLAIN)}
+    contents |= {"plain/1.txt": contents["plain/0.txt"], "slash-with-content/": b"a file all the same"}
+    contents |= {"marker/": b"", "empty": b"", "eicar.com": eicar(), "nested.zip": nested_eicar()}
+    contents |= {"overwritten": b"as it was", "deleted": b"gone soon"}
+    assert len(contents) == 50
+    with stack.paused():
+        refs = {name: stack.put(name, content) for name, content in contents.items()}
+        overwritten, refs["overwritten"] = refs["overwritten"], stack.put("overwritten", b"as it is")
+        stack.s3.delete_object(Bucket=stack.incoming, Key="deleted")
+    wanted = {stack.scan_id(ref): name for name, ref in refs.items() if name != "marker/"}
+    stack.until(lambda: wanted.keys() <= {one["scan_id"] for _, one in stack.records()})
+    mine = {one["scan_id"]: one for key, one in stack.records() if key in contents}
+    assert mine.keys() == wanted.keys()  # one record an object, none for the marker
+    assert stack.results.get(stack.scan_id(overwritten)) is None  # superseded: the newer one has its own
+    words = {wanted[scan_id]: verdict(document) for scan_id, document in mine.items()}
+    unusual = {name: word for name, word in words.items() if word != "clean"}
+    assert unusual == {"eicar.com": "malicious", "nested.zip": "malicious", "deleted": "incomplete"}
+    by_name = {wanted[scan_id]: document for scan_id, document in mine.items()}
+    assert reasons(by_name["deleted"]) == ["not_fetched"]
+    assert by_name["overwritten"]["results"][0]["size"] == len(b"as it is")
+    digests = {
+        one["sha256"] for name, one_ in by_name.items() if name != "deleted" for one in one_["results"]
+    }
+    archived = stack.archived()
+    assert digests <= set(archived)
+    assert len(archived) == len(set(archived))
 
 
-def test_an_object_that_always_kills_ends_as_incomplete(stack: Stack) -> None:
+def test_a_function_killed_half_way_leaves_one_record(stack: Stack, sown: Sown) -> None:
+    """The retry writes what the first attempt would have written, under the same ids, and nothing else."""
+    document = stack.document(sown.once)
+    assert sown.mark.exists()
+    assert (verdict(document), document["attempt"]) == ("clean", 2)
+    root = root_id(stack.scan_id(sown.once), 0)
+    ids = [one["payload_id"] for one in document["results"]]
+    assert ids == [root, *(child_id(root, "decompress", n) for n in range(3))]
+    assert [key for key, _ in stack.records()].count("killed/once.zip") == 1
+    tokens = {part.split("#")[1] for part in stack.parts(document["scan_id"]) if part != "head"}
+    assert len(tokens) == 1  # no parts of another attempt
+
+
+def test_a_partial_record_is_replaced_by_a_complete_one_and_never_back(stack: Stack, tmp_path: Path) -> None:
+    """The same event delivered three times: cut short, complete, cut short again."""
+    mark = tmp_path / "mark"
+    mark.touch()
+    ref = stack.put("partial", b"PARTIAL-WHILE:" + bytes(mark) + b":")
+    partial = stack.document(ref)
+    assert (verdict(partial), reasons(partial)) == ("incomplete", ["truncated"])
+    mark.unlink()
+    stack.deliver(ref)
+    stack.until(lambda: verdict(stack.document(ref)) == "clean")
+    complete = stack.document(ref)
+    mark.touch()
+    stack.deliver(ref)
+    scans = f'"scan_id": "{stack.scan_id(ref)}"'
+    stack.until(lambda: sum(scans in line for line in stack.log_lines()) == 3)
+    assert stack.document(ref) == complete
+    tokens = {part.split("#")[1] for part in stack.parts(complete["scan_id"]) if part != "head"}
+    assert len(tokens) == 1
+
+
+def test_an_object_that_always_kills_ends_as_incomplete(stack: Stack, sown: Sown) -> None:
     """On its third delivery it is not parsed any more; one `incomplete` record with `crashed`."""
-    stack.put("killed/always", b"KILL-ALWAYS" + uuid.uuid4().bytes)
-    stack.until(lambda: "killed/always" in stack.documents())
-    document = stack.documents()["killed/always"]
-    assert verdict(document) == "incomplete"
-    assert [one["reason"] for one in document["decorators"]["verdict"]["unread"]] == ["crashed"]
+    document = stack.document(sown.always)
+    assert (verdict(document), reasons(document)) == ("incomplete", ["crashed"])
     assert document["attempt"] == 3
-    stack.until(lambda: stack.waiting("incoming") == 0)
-    assert stack.waiting("dead-letters") == 0
-
-
-def test_an_unparsable_event_is_a_dead_letter_and_nothing_else_is(stack: Stack) -> None:
-    """After five deliveries it is in the dead-letter queue, alone; other messages are unharmed."""
-    stack.sqs.send_message(QueueUrl=stack.queue("incoming"), MessageBody='{"no": "event"}')
-    stack.put("beside/the-bad-one", b"fine " + uuid.uuid4().bytes)
-    stack.until(lambda: "beside/the-bad-one" in stack.documents())
-    stack.until(lambda: stack.waiting("dead-letters") == 1)
-    found = stack.sqs.receive_message(QueueUrl=stack.queue("dead-letters"))["Messages"]
-    assert [one["Body"] for one in found] == ['{"no": "event"}']
+    assert document["results"][0]["sha256"]
+    assert [key for key, _ in stack.records()].count("killed/always") == 1
 
 
 def test_the_log_holds_no_keys_and_no_contents(stack: Stack) -> None:
-    """Ids and verdicts only: no object's key or content is in the function's log."""
-    stack.put("secret-name-4711", b"secret-content-4711")
-    stack.until(lambda: "secret-name-4711" in stack.documents())
+    """A line with id and verdict, and nowhere an object's key or content."""
+    ref = stack.put("secret-name-4711", b"secret-content-4711")
+    document = stack.document(ref)
+    stack.until(lambda: any(document["scan_id"] in line for line in stack.log_lines()))
     assert not [one for one in stack.log_lines() if "4711" in one]
+
+
+def test_an_unparsable_event_is_a_dead_letter_and_nothing_else_is(stack: Stack, sown: Sown) -> None:
+    """After five deliveries it is in the dead-letter queue, alone; every other message is done."""
+    stack.until(lambda: stack.waiting("dead-letters") > 0)
+    stack.document(sown.always)
+    stack.document(sown.once)
+    stack.until(lambda: stack.waiting("incoming") == 0)
+    url = stack.queue("dead-letters")
+    found = stack.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    assert [one["Body"] for one in found] == [UNPARSABLE]

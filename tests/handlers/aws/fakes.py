@@ -1,0 +1,71 @@
+"""What the tests of the AWS handlers share: recorded events, a context, a pipeline that only notes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from stoq_core.limits import Deadline
+from stoq_core.payload import ObjectRef
+from stoq_core.pipeline import Outcome
+
+EVENTS = Path(__file__).resolve().parent.parent.parent / "events" / "aws"
+
+
+def event(name: str) -> dict[str, Any]:
+    """A recorded event, afresh each time."""
+    found: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text("utf-8"))
+    return found
+
+
+class Context:
+    """Lambda's context; each look at it finds a little less time."""
+
+    def __init__(self, left_ms: int = 300_000, step_ms: int = 0) -> None:
+        """`step_ms` is what each record costs."""
+        self._left_ms = left_ms
+        self._step_ms = step_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        """As Lambda's."""
+        self._left_ms -= self._step_ms
+        return self._left_ms + self._step_ms
+
+
+class Noting:
+    """A pipeline that notes what it was asked for, and fails where it is told to."""
+
+    def __init__(self, failing: dict[str, Exception] | None = None) -> None:
+        """`failing` maps keys to what scanning them raises."""
+        self.asked: list[tuple[str, int]] = []
+        self.left_ms: list[float] = []
+        self._failing = failing or {}
+
+    def scan_ref(
+        self, ref: ObjectRef, *, deadline: Deadline, deliveries: int = 1, campaign: str = "live"
+    ) -> Outcome:
+        """Note, then end as told."""
+        self.asked.append((ref.key, deliveries))
+        self.left_ms.append(deadline.left_ms)
+        if ref.key in self._failing:
+            raise self._failing[ref.key]
+        return Outcome(kind="stored", scan_id=f"scan of {len(self.asked)}")
+
+
+def cold(module: str, **settings: str) -> ModuleType:
+    """A handler's module as a cold start imports it, with those settings and no others."""
+    before = dict(os.environ)
+    for name in [one for one in os.environ if one.startswith("STOQ_")]:
+        del os.environ[name]
+    os.environ.update(settings)
+    sys.modules.pop(module, None)
+    try:
+        return importlib.import_module(module)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,65 @@
+"""One record to its end: what is logged, what comes again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from handlers.aws.records import DeliverAgainError, deadline, log, scan_all
+from stoq_core.errors import StoreError
+from stoq_core.limits import Deadline
+from stoq_core.payload import ObjectRef
+from tests.handlers.aws.fakes import Context, Noting
+
+ONE, TWO = (ObjectRef(store="s3", bucket="in", key=f"secret-{n}") for n in "12")
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    """What was logged."""
+    return [json.loads(one) for one in capsys.readouterr().out.splitlines()]
+
+
+def test_the_deadline_is_the_platforms() -> None:
+    """All the time that is left; the pipeline takes its reserve off."""
+    assert 1_000 < deadline(Context(5_000)).left_ms <= 5_000
+
+
+def test_one_line_a_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """Outcome, id, deliveries and milliseconds."""
+    scan_all(Noting(), [ONE], Deadline.after_ms(1_000), 2)
+    [line] = lines(capsys)
+    assert line.pop("ms") in range(1_000)
+    assert line == {"event": "stored", "scan_id": "scan of 1", "deliveries": 2}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [StoreError("busy", retryable=True), StoreError("", retryable=False), ValueError("secret-content")],
+)
+def test_a_failure_waits_for_the_others(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    """The other references of a record are scanned, then the record comes again; whatever was raised."""
+    scanner = Noting({ONE.key: error})
+    with pytest.raises(DeliverAgainError) as caught:
+        scan_all(scanner, [ONE, TWO], Deadline.after_ms(1_000))
+    assert [key for key, _ in scanner.asked] == [ONE.key, TWO.key]
+    said = str(caught.value) + str(lines(capsys))
+    assert "secret" not in said
+
+
+def test_a_fault_of_our_own_is_logged_by_kind_and_place(capsys: pytest.CaptureFixture[str]) -> None:
+    """The type, file and line of what nobody foresaw, without its text."""
+    with pytest.raises(DeliverAgainError):
+        scan_all(Noting({ONE.key: KeyError("secret")}), [ONE], Deadline.after_ms(1_000))
+    [line] = lines(capsys)
+    assert line["event"] == "failed"
+    assert str(line["error"]).startswith("KeyError at fakes.py:")
+
+
+def test_a_line_stays_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters and lone surrogates are escaped: nobody forges a second line."""
+    log("store_failed", error='x\r\n\x1b[31m{"event":"stored"}\u2028\udcff')
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert printed.isascii()
+    assert printed[:-1].isprintable()
