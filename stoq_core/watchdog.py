@@ -12,6 +12,7 @@ import time
 
 _POLL_S = 0.02
 _IDLE_S = 1.0
+_LONG_ENOUGH = 100_000  # it comes at the first jump; the bound is for other interpreters
 
 
 class Overtime(BaseException):
@@ -25,6 +26,7 @@ class Watchdog:
         """Nothing is started until there is something to watch."""
         self._lock = threading.Lock()
         self._due: dict[int, float] = {}
+        self._raised: set[int] = set()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
 
@@ -35,14 +37,18 @@ class Watchdog:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="stoq-watchdog", daemon=True)
                 self._thread.start()
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def disarm(self) -> None:
         """Stop watching this thread; an exception that is on its way already is taken back."""
         ident = threading.get_ident()
         with self._lock:
             self._due.pop(ident, None)
-            _raise_in(ident, None)
+            if ident not in self._raised:
+                return
+            self._raised.discard(ident)
+        _take_back(ident)
 
     def _watch(self) -> None:
         while True:
@@ -50,7 +56,8 @@ class Watchdog:
                 now = time.monotonic()
                 for ident, due in self._due.items():
                     if now >= due:
-                        _raise_in(ident, Overtime)
+                        self._raised.add(ident)
+                        _raise_in(ident)
                 if not self._due:
                     self._wake.clear()
                     idle = True
@@ -65,10 +72,21 @@ class Watchdog:
                 time.sleep(_POLL_S)
 
 
-def _raise_in(ident: int, exception: type[BaseException] | None) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(ident), ctypes.py_object(exception) if exception else None
-    )
+def _raise_in(ident: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Overtime))
+
+
+def _take_back(ident: int) -> None:
+    """Raise once more and catch it here: so nothing is on its way, and the interpreter knows it.
+
+    To clear it with NULL leaves CPython (3.11, 3.12) asking at each bytecode whether there is one.
+    """
+    try:
+        _raise_in(ident)
+        for _ in range(_LONG_ENOUGH):
+            pass
+    except Overtime:
+        return
 
 
 WATCHDOG = Watchdog()

