@@ -48,7 +48,7 @@ def _part(key: str, value: Any, where: str, names: list[str], nested: int) -> Co
             raise ConfigError(f"{where}: {key} is a list of conditions")
         parts = [condition(one, f"{where}[{at}]", names, nested + 1) for at, one in enumerate(value)]
         return _all(parts) if key == "all" else _any(parts)
-    if not any(key == one or (one.endswith(".") and key.startswith(one) and key != one) for one in names):
+    if not any(key.startswith(one) and key != one if one.endswith(".") else key == one for one in names):
         known = ", ".join([*(f"{one}…" if one.endswith(".") else one for one in names), *_JOINS])
         hint = did_you_mean(key, [*names, *_JOINS])
         raise ConfigError(f"{where}: there is no attribute {key!r}.{hint} Known: {known}")

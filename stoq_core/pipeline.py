@@ -104,7 +104,11 @@ class Pipeline:
         if fetcher is None:
             message = f"no archiver fetches from {ref.store!r}; name one in [scan] fetch"
             raise StoreError(message, retryable=False, reason=Reason.NOT_FETCHED)
-        return fetcher.get(ref, self.config.limits.payload_bytes)
+        payload = fetcher.get(ref, self.config.limits.payload_bytes)
+        source = {"bucket": plain_text(ref.bucket), "key": plain_text(ref.key)}
+        extra = {**payload.meta.extra_data, **source}
+        payload.meta = msgspec.structs.replace(payload.meta, extra_data=extra)
+        return payload
 
     def scan(self, request: Request, deadline: Deadline, ref: ObjectRef | None = None) -> ScanResponse:
         """Scan and store a request. Raises `StoreError` after everything that could be done was done."""

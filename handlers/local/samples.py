@@ -53,7 +53,10 @@ def encrypted_zip() -> bytes:
 def bomb(size_mib: int = 400) -> bytes:
     """A zip with one member that would be `size_mib` MiB of zeros."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made, made.open("zeros.bin", "w", force_zip64=True) as member:
+    with (
+        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made,
+        made.open("zeros.bin", "w", force_zip64=True) as member,
+    ):
         block = bytes(1024 * 1024)
         for _ in range(size_mib):
             member.write(block)

@@ -16,7 +16,7 @@ from stoq_core.options import Options, about, build
 from stoq_core.payload import Payload
 from stoq_core.plugin import Archive, Dispatch, Dispatcher, Finding, Job
 
-ATTRIBUTES = ("size", "name", "extension", "mimetype", "type", "group", "depth", "bucket", "entropy",
+ATTRIBUTES = ("size", "name", "extension", "mimetype", "type", "group", "depth", "bucket", "key", "entropy",
               "extra.", "result.")  # fmt: skip
 
 
@@ -44,8 +44,8 @@ class Attributes(Dispatcher[AttributesOptions]):
 
     `when` is a table in which each key must hold: `size = { min = 1, max = 10 }`, `name = "*.js"` (a
     glob, letter case aside), `extension = ["js", "vbs"]`, `mimetype = "image/*"`, `type = "pe"`, `group`,
-    `depth`, `bucket` (of a stored object; `name` is its key, so a prefix is `name = "in/*"`), `entropy`
-    (once that worker ran), `extra.KEY` and `result.WORKER.KEY`. `all`, `any` (lists) and `not` join them.
+    `depth`, `bucket` and `key` (of a stored object; a prefix is `key = "in/*"`), `entropy` (once that
+    worker ran), `extra.KEY` and `result.WORKER.KEY`. `all`, `any` (lists) and `not` join them.
     """
 
     reads_results = True
@@ -90,8 +90,8 @@ class _Known:
             return None if value == "" else value
         if name == "extension":
             return PurePosixPath(payload.name.replace("\\", "/")).suffix.lstrip(".") if payload.name else None
-        if name == "bucket":
-            return self._extra.get("bucket")
+        if name in ("bucket", "key"):
+            return self._extra.get(name)
         if name == "entropy":
             return self._result(("entropy", "entropy"))
         kind_of_name, _, rest = name.partition(".")

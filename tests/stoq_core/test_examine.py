@@ -73,7 +73,9 @@ def test_a_bad_worker_harms_nobody_else(name: str) -> None:
     """It is named with its reason; the others' results are all there."""
     scan_it, reason = BAD[name]
     source = Source({"a": GOOD, name: worker(scan_it), "z": GOOD}, always=["a", name, "z"])
-    scanned = scan(source, b"xyz", limits=RequestLimits(worker_wall_ms=LOOP_MS if name == "loops" else 30_000))
+    scanned = scan(
+        source, b"xyz", limits=RequestLimits(worker_wall_ms=LOOP_MS if name == "loops" else 30_000)
+    )
     report = scanned.reports[0]
     assert report.result_of("a") == report.result_of("z") == {"bytes": 3}
     assert reason in {one.reason.value for one in report.unread if one.plugin == name}
