@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from stoq_core.config import Config, load
 from stoq_core.errors import ConfigError
 from stoq_core.executor import Inline, Threads
@@ -39,7 +41,19 @@ def configured(
     if file is None:
         file = Path(named) if named else BUNDLE / "stoq.toml"
     settings = {name: text for name, text in environment.items() if name not in _NOT_SETTINGS}
-    return load(file, settings, overrides)
+    return _with_rules(load(file, settings, overrides))
+
+
+def _with_rules(config: Config) -> Config:
+    """`rules.path` is the ruleset of both YARA plugins, unless one of them has its own."""
+    if not config.rules.path:
+        return config
+    shared = {"rules": config.rules.path}
+    return msgspec.structs.replace(
+        config,
+        worker={**config.worker, "yara": {**shared, **config.worker.get("yara", {})}},
+        dispatcher={**config.dispatcher, "yara": {**shared, **config.dispatcher.get("yara", {})}},
+    )
 
 
 def registry(config: Config) -> Registry:

@@ -1,4 +1,4 @@
-"""Write plugins/README.md, the catalogue of all plugins, from their classes; `--check`: fail if stale."""
+"""Write plugins/README.md and docs/result.schema.json from the classes; `--check`: fail if one is stale."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ import msgspec
 from stoq_core.options import Secret
 from stoq_core.plugin import KINDS, Plugin, Worker
 from stoq_core.registry import Registry
+from stoq_core.schema import json_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGUE = ROOT / "plugins" / "README.md"
+SCHEMA = ROOT / "docs" / "result.schema.json"
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥", "max_length": "length ≤"}
 _HEAD = """# Plugins
 
@@ -131,18 +133,26 @@ def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
 
 
+def schema_text() -> str:
+    """The JSON Schema of results."""
+    return msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode() + "\n"
+
+
 def main() -> int:
-    """Write the catalogue, or with `--check` say how it is stale; the exit code."""
-    made = catalogue(Registry(ROOT / "plugins"))
-    there = CATALOGUE.read_text("utf-8") if CATALOGUE.exists() else ""
-    if "--check" not in sys.argv:
-        CATALOGUE.write_text(made, "utf-8")
-        return 0
-    if made != there:
-        changes = difflib.unified_diff(there.splitlines(), made.splitlines(), "there", "now", lineterm="")
-        print("\n".join(changes))
-        print(f"{CATALOGUE.relative_to(ROOT)} is stale: run `make docs`", file=sys.stderr)
-    return int(made != there)
+    """Write the files, or with `--check` say how they are stale; the exit code."""
+    stale = 0
+    for file, made in ((CATALOGUE, catalogue(Registry(ROOT / "plugins"))), (SCHEMA, schema_text())):
+        there = file.read_text("utf-8") if file.exists() else ""
+        if "--check" not in sys.argv:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(made, "utf-8")
+        elif made != there:
+            stale = 1
+            print(
+                "\n".join(difflib.unified_diff(there.splitlines(), made.splitlines(), "there", "now", "", ""))
+            )
+            print(f"{file.relative_to(ROOT)} is stale: run `make docs`", file=sys.stderr)
+    return stale
 
 
 if __name__ == "__main__":
