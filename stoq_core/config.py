@@ -27,7 +27,7 @@ _OLD_NAMES = {
     "source_archivers": "scan.fetch",
     "dest_archivers": "scan.archivers",
     "provider_consumers": "scan.threads",
-    "log_level": "the command's --verbose",
+    "log_level": "gone: what went wrong stands in the result",
 }
 """Options of stoQ 3 and where they went (semantics 14)."""
 
@@ -191,5 +191,5 @@ def _refuse_old(merged: Mapping[str, Any], where: str) -> None:
     for section in (merged, *(one for one in merged.values() if isinstance(one, dict))):
         for name in section:
             if name in _OLD_NAMES:
-                msg = f"{where}: {name!r} is an option of stoQ 3; it is now {_OLD_NAMES[name]}"
+                msg = f"{where}: {name!r} is an option of stoQ 3; now: {_OLD_NAMES[name]}"
                 raise ConfigError(msg)
