@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -26,9 +27,12 @@ def zipped(**members: bytes) -> bytes:
 
 
 def tar_gz(name: str, content: bytes) -> bytes:
-    """A tar.gz with one member."""
+    """A tar.gz with one member; the same bytes at any time of day."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as made:
+    with (
+        gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as made,
+    ):
         info = tarfile.TarInfo(name)
         info.size = len(content)
         made.addfile(info, io.BytesIO(content))
