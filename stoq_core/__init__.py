@@ -32,6 +32,7 @@ from .plugin import (
     Worker,
 )
 from .response import PayloadReport, ScanResponse, Verdict
+from .tools import ToolRun
 
 __all__ = [
     "Accepts",
@@ -71,6 +72,7 @@ __all__ = [
     "Secret",
     "StoqError",
     "StoreError",
+    "ToolRun",
     "Unread",
     "Verdict",
     "Worker",

@@ -119,13 +119,13 @@ class BodyWriter:
         data = chunk if isinstance(chunk, bytes) else bytes(chunk)
         self.size += len(data)
         if self._fd is not None:
-            _write_all(self._fd, data)
+            write_all(self._fd, data)
             return
         self._chunks.append(data)
         if self.size >= SPOOL_BYTES and len(self._chunks) > 1:
             self._fd = anonymous_file(self._scratch)
             for held in self._chunks:
-                _write_all(self._fd, held)
+                write_all(self._fd, held)
             self._chunks.clear()
 
     def finish(self) -> Body:
@@ -156,7 +156,7 @@ def spill(body: Body, scratch: Path) -> Body:
     view = body.view()
     try:
         for start in range(0, len(view), _READ_BYTES):
-            _write_all(fd, view[start : start + _READ_BYTES])
+            write_all(fd, view[start : start + _READ_BYTES])
     except OSError:
         os.close(fd)
         raise
@@ -184,7 +184,8 @@ def as_chunks(source: Buffer | Iterable[Buffer] | io.BufferedIOBase) -> Iterable
     return source  # type: ignore[return-value]
 
 
-def _write_all(fd: int, data: Buffer) -> None:
+def write_all(fd: int, data: Buffer) -> None:
+    """Write all of `data`, however many calls it takes."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

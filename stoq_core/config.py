@@ -56,6 +56,7 @@ class SandboxSection(_Section, frozen=True):
     """`[sandbox]`: where hostile bytes are parsed. `inline` is the only mode until the sandbox lands."""
 
     mode: Literal["inline", "unset"] = "unset"
+    tools: dict[str, str] = {}
 
 
 class RulesSection(_Section, frozen=True):

@@ -19,6 +19,7 @@ from .journal import Dispatched, Emitted, Entry, Finished, Journal, Started
 from .limits import Budget, Deadline, Limits, RequestLimits
 from .payload import Payload
 from .plugin import Dispatcher, Job, Worker
+from .tools import ToolRunner
 from .watchdog import WATCHDOG, Overtime
 
 
@@ -32,6 +33,10 @@ class PluginSource(Protocol):
     @property
     def dispatchers(self) -> tuple[Dispatcher[Any], ...]:
         """In the configured order."""
+
+    @property
+    def tools(self) -> ToolRunner:
+        """What runs programs for workers."""
 
     def worker(self, name: str) -> Worker[Any]:
         """A worker, loaded when first asked for; raises `PluginLoadError`."""
@@ -276,6 +281,7 @@ class _Examination:
             dispatch_meta=[*self.task.asked.get(key, ()), *self.journal.asked.get(key, ())],
             passwords=self.task.passwords,
             scratch=self.task.scratch,
+            tools=self.plugins.tools,
         )
 
     def _reported(self, job: Job) -> Iterator[Entry]:

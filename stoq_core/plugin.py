@@ -10,9 +10,10 @@ import msgspec
 
 from .body import Body, BodyWriter, as_chunks
 from .errors import ErrorReport, PluginError, Reason, Unread
-from .limits import Budget, Deadline, Limits
+from .limits import Budget, Deadline, Limits, MiB
 from .options import Options
 from .payload import ObjectRef, Payload, PayloadMeta
+from .tools import Argument, ToolCall, ToolRun, ToolRunner
 
 if TYPE_CHECKING:
     from .response import ScanResponse
@@ -80,6 +81,7 @@ class Job:
         "_errors",
         "_results",
         "_scratch",
+        "_tools",
         "_unread",
         "deadline",
         "dispatch_meta",
@@ -97,6 +99,7 @@ class Job:
         dispatch_meta: Iterable[dict[str, Any]] = (),
         passwords: Iterable[str] = (),
         scratch: Path | None = None,
+        tools: ToolRunner | None = None,
     ) -> None:
         """`results` are those of the workers that ran before, by name."""
         self.plugin = plugin
@@ -108,6 +111,7 @@ class Job:
         self._errors: list[ErrorReport] = []
         self._unread: list[Unread] = []
         self._scratch = scratch
+        self._tools = tools
 
     def child(
         self,
@@ -177,6 +181,33 @@ class Job:
         meta = _meta(name, should_scan, should_archive, dispatch_to, extra)
         return Child(body=writer.finish(), meta=meta, truncated=cut), error
 
+    def tool(
+        self,
+        name: str,
+        arguments: Iterable[Argument | Payload],
+        *,
+        files: Iterable[str] = (),
+        output_bytes: int = 64 * MiB,
+    ) -> ToolRun:
+        """Run a program that the class names in `tools`, within this job's time; never through a shell.
+
+        A `Payload` or `Body` among the arguments becomes a path to its bytes. The tool works in an
+        empty folder of its own, with no input and no network; `files` are names in that folder that
+        it may leave behind. `output_bytes` bounds its standard output and each of those files.
+        Raises `PluginError`: `tool_missing`, `timeout`, `too_many_bytes`.
+        """
+        if self._tools is None:
+            raise PluginError("tool_missing", "no tools can be run here", reason=Reason.PLUGIN_MISSING)
+        return self._tools.run(
+            ToolCall(
+                name=name,
+                arguments=[one.body if isinstance(one, Payload) else one for one in arguments],
+                files=list(files),
+                output_bytes=output_bytes,
+                wall_ms=self.deadline.left_ms,
+            )
+        )
+
     def result_of(self, worker: str) -> Any:
         """The result of a worker that ran before on this payload (see `requires`), or None."""
         return self._results.get(worker)
@@ -240,6 +271,8 @@ class Plugin(Generic[_O]):
     options_type: ClassVar[type[Options]] = Options
     libraries: ClassVar[Mapping[str, str]] = {}
     """Modules that this plugin imports when it works, and the extra (or advice) that brings each."""
+    tools: ClassVar[Mapping[str, str]] = {}
+    """Programs that this plugin runs with `job.tool`, and the Debian package (or advice) that brings each."""
     errors: ClassVar[Mapping[str, str]] = {}
     """Error codes that this plugin reports, and what each means."""
 

@@ -14,6 +14,7 @@ from .config import Config
 from .errors import PluginLoadError, StoqError
 from .options import SecretResolver, build, did_you_mean, has_secret
 from .plugin import KINDS, Dispatcher, Plugin, Worker
+from .tools import LocalTools, ToolRunner
 
 FOLDERS = {kind: f"{kind}s" for kind in KINDS}
 """Each kind's folder below a plugin path."""
@@ -157,6 +158,7 @@ class Plugins:
         self._workers: dict[str, Worker[Any]] = {}
         self._failed: dict[str, str] = {}
         self.always = config.scan.always
+        self.tools: ToolRunner = LocalTools(config.sandbox.tools)
         self.dispatchers: tuple[Dispatcher[Any], ...] = tuple(
             self._dispatcher(name) for name in config.scan.dispatchers
         )

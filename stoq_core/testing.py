@@ -11,6 +11,7 @@ from .limits import Budget, Deadline, Limits, RequestLimits
 from .options import build
 from .payload import Payload, PayloadMeta
 from .plugin import Child, Dispatch, Dispatcher, Finding, Hint, Job, Plugin, Worker
+from .tools import LocalTools
 from .values import ValueLimits, plain
 
 _P = TypeVar("_P", bound=Plugin[Any])
@@ -70,6 +71,7 @@ def job(
         results=results,
         dispatch_meta=dispatch_meta,
         passwords=passwords,
+        tools=LocalTools(),
     )
 
 

@@ -12,6 +12,7 @@ from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.options import Options
 from stoq_core.payload import Payload, PayloadMeta, Request
 from stoq_core.plugin import Dispatcher, Worker
+from stoq_core.tools import LocalTools
 
 SCAN_ID = "11111111-1111-4111-8111-111111111111"
 
@@ -33,6 +34,7 @@ class Source:
         """`always` names those that run on every payload."""
         self._workers = {name: made(Options(), name) for name, made in workers.items()}
         self.always = tuple(always)
+        self.tools = LocalTools()
         self.dispatchers = tuple(made(Options(), name) for name, made in sorted(dispatchers.items()))
 
     def worker(self, name: str) -> Worker[Any]:

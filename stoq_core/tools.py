@@ -1,0 +1,218 @@
+"""Programs that workers may run on a payload: by name from an allow list, under limits, without a shell."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Protocol
+
+import msgspec
+
+from .body import Body, BodyWriter, anonymous_file, write_all
+from .errors import LimitReached, PluginError, Reason
+from .limits import MiB
+
+SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin", "/opt/bin", "/opt/homebrew/bin")
+"""Where a tool is looked for that `sandbox.tools` does not place; the caller's PATH is not asked."""
+
+STDERR_BYTES = 64 * 1024
+"""What is kept of what a tool says on standard error."""
+
+_READ_BYTES = 1 << 16
+_GRACE_S = 5.0
+
+Argument = str | Body
+"""Text, or a body in whose place the tool finds a path."""
+
+
+class ToolRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tool left: exit code (negative: the signal that ended it), outputs, the files asked for."""
+
+    code: int
+    stdout: Body
+    stderr: str = ""
+    files: dict[str, Body] = {}
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call. `files` are names that the tool may write in its own empty folder, without a `/`."""
+
+    name: str
+    arguments: Sequence[Argument]
+    files: Sequence[str] = ()
+    output_bytes: int = 64 * MiB
+    wall_ms: float = 30_000
+
+
+class ToolRunner(Protocol):
+    """Runs tools for a worker: here in a process of this one's, in the sandbox through the broker."""
+
+    def run(self, call: ToolCall) -> ToolRun:
+        """Run to the end. Raises `PluginError`: `tool_missing`, `timeout`, or `too_many_bytes`."""
+
+
+def find(name: str, placed: Mapping[str, str]) -> str | None:
+    """The program's absolute path, as `sandbox.tools` places it or where systems keep theirs."""
+    path = placed.get(name) or shutil.which(name, path=":".join(SEARCHED))
+    return path if path and os.path.isabs(path) and os.access(path, os.X_OK) else None
+
+
+def environment(folder: str) -> dict[str, str]:
+    """All that a tool learns from its environment: English, UTC, and its own folder."""
+    return {"PATH": ":".join(SEARCHED), "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": folder, "TMPDIR": folder}
+
+
+def missing(name: str) -> PluginError:
+    """For a tool that nobody can find or that no plugin declared."""
+    advice = f"install it or place it with sandbox.tools.{name}; `stoq doctor` shows what is there"
+    return PluginError("tool_missing", f"no tool {name!r}: {advice}", reason=Reason.PLUGIN_MISSING)
+
+
+def overtime(call: ToolCall) -> PluginError:
+    """For a tool that was stopped."""
+    message = f"{call.name} was stopped after {call.wall_ms:.0f} ms"
+    return PluginError("timeout", message, reason=Reason.TIMEOUT, allowed=int(call.wall_ms))
+
+
+def overflow(call: ToolCall) -> LimitReached:
+    """For a tool that wrote more than it may."""
+    message = f"{call.name} wrote more than {call.output_bytes} bytes"
+    return LimitReached(Reason.TOO_MANY_BYTES, message, allowed=call.output_bytes)
+
+
+class LocalTools:
+    """Tools as processes of this process (inline mode): own session, own folder, no inherited anything."""
+
+    def __init__(self, placed: Mapping[str, str] | None = None, allowed: Sequence[str] | None = None) -> None:
+        """`placed` are paths by name (`sandbox.tools`); None for `allowed` lets any name through."""
+        self._placed = dict(placed or {})
+        self._allowed = allowed
+
+    def run(self, call: ToolCall) -> ToolRun:
+        """See `ToolRunner`."""
+        allowed = self._allowed is None or call.name in self._allowed
+        path = find(call.name, self._placed) if allowed else None
+        if path is None:
+            raise missing(call.name)
+        with tempfile.TemporaryDirectory(prefix="stoq-tool-") as folder, _paths(call, folder) as (words, fds):
+            process = subprocess.Popen(  # noqa: S603 - the program comes from the allow list
+                [path, *words],
+                cwd=folder,
+                env=environment(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=fds,
+                start_new_session=True,
+            )
+            with process:
+                try:
+                    stdout, stderr = _collect(process, call)
+                finally:
+                    _end(process)
+            files = {name: _read(Path(folder, name), call) for name in call.files if _plain_name(name)}
+        found = {name: body for name, body in files.items() if body is not None}
+        return ToolRun(code=process.returncode, stdout=stdout, stderr=stderr, files=found)
+
+
+def _plain_name(name: str) -> bool:
+    return bool(name) and "/" not in name and name not in (".", "..") and "\x00" not in name
+
+
+@contextmanager
+def _paths(call: ToolCall, folder: str) -> Iterator[tuple[list[str], list[int]]]:
+    """The call's words with a path for each body, and the descriptors that those paths need."""
+    words: list[str] = []
+    fds: list[int] = []
+    opened: list[int] = []
+    magic = os.path.isdir("/proc/self/fd")
+    try:
+        for at, argument in enumerate(call.arguments):
+            if isinstance(argument, str):
+                words.append(argument)
+                continue
+            if not magic:
+                path = Path(folder, f".input-{at}")
+                path.write_bytes(argument.view())
+                words.append(str(path))
+                continue
+            fd = argument.fd
+            if fd is None:
+                fd = anonymous_file()
+                opened.append(fd)
+                write_all(fd, argument.view())
+            fds.append(fd)
+            words.append(f"/proc/self/fd/{fd}")
+        yield words, fds
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _collect(process: subprocess.Popen[bytes], call: ToolCall) -> tuple[Body, str]:
+    """Read both pipes until the tool closes them; counted while it writes."""
+    until = time.monotonic() + call.wall_ms / 1000
+    writer, said = BodyWriter(), bytearray()
+    out, err = process.stdout, process.stderr
+    assert out is not None
+    assert err is not None
+    with selectors.DefaultSelector() as ready:
+        ready.register(out, selectors.EVENT_READ)
+        ready.register(err, selectors.EVENT_READ)
+        while ready.get_map():
+            left = until - time.monotonic()
+            if left <= 0:
+                raise overtime(call)
+            for key, _ in ready.select(left):
+                chunk = os.read(key.fd, _READ_BYTES)
+                if not chunk:
+                    ready.unregister(key.fileobj)
+                elif key.fileobj is err:
+                    said += chunk[: STDERR_BYTES - len(said)]
+                elif writer.size + len(chunk) > call.output_bytes:
+                    raise overflow(call)
+                else:
+                    writer.write(chunk)
+    try:
+        process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise overtime(call) from None
+    return writer.finish(), said.decode("utf-8", "replace")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the tool and what it started, unless that is over by itself."""
+    with suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(_GRACE_S)
+
+
+def _read(path: Path, call: ToolCall) -> Body | None:
+    """A regular file that the tool wrote, or None; links are not followed."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    with os.fdopen(fd, "rb") as file:
+        return _kept(file, call)
+
+
+def _kept(file: IO[bytes], call: ToolCall) -> Body:
+    writer = BodyWriter()
+    while chunk := file.read(_READ_BYTES):
+        if writer.size + len(chunk) > call.output_bytes:
+            raise overflow(call)
+        writer.write(chunk)
+    return writer.finish()
