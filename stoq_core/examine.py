@@ -6,7 +6,6 @@ payload whose process was killed continues in a fresh one (ARCHITECTURE, *Scan s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,12 +14,12 @@ import msgspec
 
 from .emits import EmitChecker
 from .errors import ErrorReport, PluginError, PluginLoadError, Reason, StoqError, Unread
+from .guarded import END, Guarded
 from .journal import Dispatched, Emitted, Entry, Finished, Journal, Started
 from .limits import Budget, Deadline, Limits, RequestLimits
 from .payload import Payload
 from .plugin import Dispatcher, Job, Worker
 from .tools import ToolRunner
-from .watchdog import WATCHDOG, Overtime
 
 
 class PluginSource(Protocol):
@@ -245,12 +244,12 @@ class _Examination:
         wall_s = min(own.wall_ms or self.task.limits.worker_wall_ms, self.task.limits.worker_wall_ms) / 1000
         job = self._job(label, key, own, wall_s)
         checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
-        emits = _Guarded(call, self.payload, job, wall_s)
+        emits = Guarded(call, self.payload, job, wall_s)
         failure: PluginError | None = None
         while True:
             try:
                 emit = emits.next()
-                if emit is _END:
+                if emit is END:
                     break
                 for checked in checker.check(emit):
                     yield self._note(Emitted(key, checked))
@@ -313,93 +312,3 @@ class _Examination:
     def _unread_if(self, plugin: Any, label: str, error: PluginError) -> Iterator[Entry]:
         if error.reason is not None or plugin.essential:
             yield self._unread(label, error.reason or Reason.PLUGIN_FAILED, error.message)
-
-
-_END = object()
-
-
-class _Guarded:
-    """Step through a plugin's iterator under the watchdog; everything it raises is a `PluginError`."""
-
-    __slots__ = ("_allowed_s", "_call", "_iterator", "_job", "_payload", "alive", "spent_s")
-
-    def __init__(self, call: Any, payload: Payload, job: Job, allowed_s: float) -> None:
-        self._call, self._payload, self._job, self._allowed_s = call, payload, job, allowed_s
-        self._iterator: Iterator[Any] | None = None
-        self.spent_s = 0.0
-        self.alive = True
-
-    def next(self) -> Any:
-        """The next emit, or `_END`."""
-        left_s = min(self._allowed_s - self.spent_s, self._job.deadline.left_ms / 1000)
-        if left_s <= 0:
-            raise self._overtime()
-        began = time.perf_counter()
-        try:
-            WATCHDOG.arm(left_s)
-            try:
-                if self._iterator is None:
-                    self._iterator = self._begin()
-                return next(self._iterator, _END)
-            finally:
-                WATCHDOG.disarm()
-        except PluginError as error:
-            self.alive = False
-            raise _described(error)  # noqa: B904 - the cause is the plugin's own
-        except Overtime:
-            raise self._overtime() from None
-        except MemoryError:
-            self.alive = False
-            raise PluginError("memory", "it ran out of memory", reason=Reason.MEMORY) from None
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the scan goes on
-            self.alive = False
-            what = f"{type(error).__name__}: {_text_of(error)}"
-            raise PluginError("plugin_failed", what, reason=None) from None
-        finally:
-            self.spent_s += time.perf_counter() - began
-
-    def _begin(self) -> Iterator[Any]:
-        made = self._call(self._payload, self._job)
-        if made is None or not hasattr(made, "__next__"):
-            if isinstance(made, (list, tuple)):
-                return iter(made)
-            self.alive = False
-            raise PluginError("wrong_type", f"returned a {type(made).__name__}; it must yield its emits")
-        iterator: Iterator[Any] = made
-        return iterator
-
-    def _overtime(self) -> PluginError:
-        self.alive = False
-        if self._allowed_s - self.spent_s > self._job.deadline.left_ms / 1000 + 1:
-            return PluginError("deadline", "the request's time ran out", reason=Reason.DEADLINE)
-        allowed = int(self._allowed_s * 1000)
-        return PluginError(
-            "timeout", f"it was stopped after {allowed} ms", reason=Reason.TIMEOUT, allowed=allowed
-        )
-
-    def close(self) -> None:
-        """Let the generator clean up; what it raises then is nobody's business."""
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            try:
-                WATCHDOG.arm(1.0)
-                try:
-                    close()
-                finally:
-                    WATCHDOG.disarm()
-            except (Exception, Overtime):  # noqa: BLE001, S110 - the result is complete by now
-                pass
-
-
-def _described(error: PluginError) -> PluginError:
-    error.message = str(error.message)[:1000]
-    return error
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)[:1000]
-    except Exception:  # noqa: BLE001 - even __str__ may raise
-        return "(its message cannot be shown)"
