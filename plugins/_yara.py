@@ -11,9 +11,9 @@ import msgspec
 
 from plugins._rules import Ruleset, load_ruleset
 from stoq_core.errors import PluginError, Reason
+from stoq_core.job import Job
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
-from stoq_core.plugin import Job
 
 # The library keeps up to a million matches a pattern, 0.1 s and 20 MB for a payload that is all matches.
 _MAX_PATTERN_MATCHES = 10_000

@@ -12,25 +12,11 @@ from .errors import (
     StoreError,
     Unread,
 )
+from .job import Archive, Child, Dispatch, Finding, Hint, Job
 from .limits import Deadline, GiB, KiB, Limits, MiB, RequestLimits
 from .options import Options, Secret, about
 from .payload import ObjectRef, Payload, PayloadMeta, Request, RequestMeta
-from .plugin import (
-    Accepts,
-    Archive,
-    Archiver,
-    Child,
-    Connector,
-    Decorator,
-    Dispatch,
-    Dispatcher,
-    Finding,
-    Hint,
-    Item,
-    Job,
-    Provider,
-    Worker,
-)
+from .plugin import Accepts, Archiver, Connector, Decorator, Dispatcher, Item, Provider, Worker
 from .response import PayloadReport, ScanResponse, Verdict
 from .tools import ToolRun
 

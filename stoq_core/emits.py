@@ -9,9 +9,9 @@ import msgspec
 
 from .body import Body
 from .errors import ErrorReport, LimitReached, PluginError, Reason
+from .job import Archive, Child, Dispatch, Finding, Hint
 from .limits import Budget, RequestLimits
 from .payload import PayloadMeta
-from .plugin import Archive, Child, Dispatch, Finding, Hint
 from .values import ValueLimits, plain, plain_text
 
 _MAX_EMITS = 20_000

@@ -15,10 +15,10 @@ from .body import Body, spill
 from .errors import ErrorReport, Reason, StoqError, Unread
 from .examine import PluginSource, Task
 from .executor import Executor
+from .job import Child
 from .journal import Emitted, Entry, Journal
 from .limits import Deadline, RequestLimits
 from .payload import Payload, Request, child_id, root_id
-from .plugin import Child
 from .response import FoundIn, Occurrence, PayloadReport, Stats
 from .tree import NOTHING, Node, breadth_first
 

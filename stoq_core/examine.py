@@ -15,10 +15,11 @@ import msgspec
 from .emits import EmitChecker
 from .errors import ErrorReport, PluginError, PluginLoadError, Reason, StoqError, Unread
 from .guarded import END, Guarded
+from .job import Job
 from .journal import Dispatched, Emitted, Entry, Finished, Journal, Started
 from .limits import Budget, Deadline, Limits, RequestLimits
 from .payload import Payload
-from .plugin import Dispatcher, Job, Worker
+from .plugin import Dispatcher, Worker
 from .tools import ToolRunner
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from .examine import PluginSource, Task, examine
+from .job import Child
 from .journal import Emitted, Entry
-from .plugin import Child
 
 _AHEAD_ENTRIES = 64
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .errors import PluginError, Reason
+from .job import Job
 from .payload import Payload
-from .plugin import Job
 from .watchdog import WATCHDOG, Overtime
 
 END = object()

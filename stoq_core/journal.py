@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from .errors import ErrorReport, Reason, Unread
-from .plugin import Archive, Child, Dispatch, Finding, Hint
+from .job import Archive, Child, Dispatch, Finding, Hint
 
 
 class Dispatched(msgspec.Struct, frozen=True, tag=True):

@@ -16,9 +16,10 @@ from .emits import EmitChecker
 from .engine import Engine
 from .errors import ErrorReport, PluginError, Reason, StoreError, Unread
 from .executor import Executor
+from .job import Finding
 from .limits import Budget, Deadline
 from .payload import ObjectRef, Payload, PayloadMeta, Request, RequestMeta, root_id, scan_id_for
-from .plugin import ArchiveContext, Archiver, Connector, Decorator, Finding
+from .plugin import ArchiveContext, Archiver, Connector, Decorator
 from .registry import Plugins
 from .response import FoundIn, PayloadReport, ScanResponse, Stats
 from .values import plain_text

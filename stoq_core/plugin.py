@@ -2,54 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
-from .body import Body, BodyWriter, as_chunks
-from .errors import ErrorReport, PluginError, Reason, Unread
-from .limits import Budget, Deadline, Limits, MiB
+from .errors import PluginError
+from .job import Job
+from .limits import Limits
 from .options import Options
-from .payload import ObjectRef, Payload, PayloadMeta
-from .tools import Argument, ToolCall, ToolRun, ToolRunner
+from .payload import ObjectRef, Payload
 
 if TYPE_CHECKING:
     from .response import ScanResponse
 
 KINDS = ("worker", "dispatcher", "decorator", "archiver", "connector", "provider")
-
-
-class Child(msgspec.Struct, frozen=True, kw_only=True):
-    """A payload taken out of this one; make it with `job.child`, which counts its bytes."""
-
-    body: Any
-    meta: PayloadMeta = PayloadMeta()
-    truncated: Reason | None = None
-
-
-class Dispatch(msgspec.Struct, frozen=True):
-    """Another worker for this payload; `meta` reaches it in `job.dispatch_meta`."""
-
-    plugin: str
-    meta: dict[str, Any] = {}
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One scored reason. `attack` holds ATT&CK technique ids such as `T1059.005`."""
-
-    name: str
-    score: int
-    detail: str = ""
-    attack: tuple[str, ...] = ()
-
-
-class Hint(msgspec.Struct, frozen=True):
-    """Something that helps with related payloads; kind `password` is the one in use."""
-
-    kind: Literal["password"]
-    value: str
 
 
 class Accepts(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,194 +38,6 @@ class Accepts(msgspec.Struct, frozen=True, kw_only=True):
         longest = max(len(one) for one in self.magic)
         head = bytes(payload.view()[self.magic_offset : self.magic_offset + longest])
         return head.startswith(self.magic)
-
-
-class Job:
-    """What a worker may use while it works on one payload; counts what it spends."""
-
-    __slots__ = (
-        "_budget",
-        "_errors",
-        "_results",
-        "_scratch",
-        "_tools",
-        "_unread",
-        "deadline",
-        "dispatch_meta",
-        "passwords",
-        "plugin",
-    )
-
-    def __init__(
-        self,
-        plugin: str,
-        *,
-        budget: Budget,
-        deadline: Deadline,
-        results: Mapping[str, Any] | None = None,
-        dispatch_meta: Iterable[dict[str, Any]] = (),
-        passwords: Iterable[str] = (),
-        scratch: Path | None = None,
-        tools: ToolRunner | None = None,
-    ) -> None:
-        """`results` are those of the workers that ran before, by name."""
-        self.plugin = plugin
-        self.deadline = deadline
-        self.dispatch_meta = list(dispatch_meta)
-        self.passwords = list(passwords)
-        self._budget = budget
-        self._results = results if results is not None else {}
-        self._errors: list[ErrorReport] = []
-        self._unread: list[Unread] = []
-        self._scratch = scratch
-        self._tools = tools
-
-    def child(
-        self,
-        chunks: Any,
-        *,
-        name: str | None = None,
-        should_scan: bool = True,
-        should_archive: bool = True,
-        dispatch_to: Iterable[str] = (),
-        **extra: Any,
-    ) -> Child:
-        """Write `chunks` (bytes, a `Body`, an iterable of bytes, or a reader) into a child payload.
-
-        Bytes are counted while they are written: at the limit the child ends there and is marked
-        truncated with the reason. Raises `LimitReached` when no further child is allowed at all.
-        `name` becomes `extra_data.filename`; `extra` is the rest of the child's `extra_data`.
-        An exception of the iterable passes through, and nothing of that child is kept: catch it
-        and yield `job.child` of what you have, or use `job.salvage`.
-        """
-        child, error = self._write(chunks, name, should_scan, should_archive, dispatch_to, extra)
-        if error is not None:
-            raise error
-        return child
-
-    def salvage(
-        self, chunks: Any, *, name: str | None = None, **extra: Any
-    ) -> tuple[Child, Exception | None]:
-        """As `child`, but an `Exception` of the iterable ends the child there and is returned.
-
-        For data that turns out corrupt half-way: what could be read is scanned. A child cut short
-        by an exception is marked `corrupt`.
-        """
-        return self._write(chunks, name, True, True, (), extra)  # noqa: FBT003 - private, positional
-
-    def _write(
-        self,
-        chunks: Any,
-        name: str | None,
-        should_scan: bool,  # noqa: FBT001 - private, positional
-        should_archive: bool,  # noqa: FBT001 - private, positional
-        dispatch_to: Iterable[str],
-        extra: dict[str, Any],
-    ) -> tuple[Child, Exception | None]:
-        self._budget.check()
-        room, reason = self._budget.room()
-        writer = BodyWriter(self._scratch)
-        cut: Reason | None = None
-        error: Exception | None = None
-        if isinstance(chunks, Body) and chunks.size <= room:
-            self._budget.spend(chunks.size)
-            return Child(body=chunks, meta=_meta(name, should_scan, should_archive, dispatch_to, extra)), None
-        try:
-            for chunk in as_chunks(chunks.view() if isinstance(chunks, Body) else chunks):
-                view = memoryview(chunk)
-                if writer.size + view.nbytes > room:
-                    writer.write(view[: room - writer.size])
-                    cut = reason
-                    break
-                if view.nbytes:
-                    writer.write(chunk)
-                if self.deadline.expired:
-                    cut = Reason.TIMEOUT
-                    break
-        except Exception as raised:  # noqa: BLE001 - what was read stays; the caller gets the error
-            cut, error = Reason.CORRUPT, raised
-        self._budget.spend(writer.size)
-        meta = _meta(name, should_scan, should_archive, dispatch_to, extra)
-        return Child(body=writer.finish(), meta=meta, truncated=cut), error
-
-    def tool(
-        self,
-        name: str,
-        arguments: Iterable[Argument | Payload],
-        *,
-        files: Iterable[str] = (),
-        output_bytes: int = 64 * MiB,
-    ) -> ToolRun:
-        """Run a program that the class names in `tools`, within this job's time; never through a shell.
-
-        A `Payload` or `Body` among the arguments becomes a path to its bytes. The tool works in an
-        empty folder of its own, with no input and no network; `files` are names in that folder that
-        it may leave behind. `output_bytes` bounds its standard output and each of those files.
-        Raises `PluginError`: `tool_missing`, `timeout`, `too_many_bytes`.
-        """
-        if self._tools is None:
-            raise PluginError("tool_missing", "no tools can be run here", reason=Reason.PLUGIN_MISSING)
-        return self._tools.run(
-            ToolCall(
-                name=name,
-                arguments=[one.body if isinstance(one, Payload) else one for one in arguments],
-                files=list(files),
-                output_bytes=output_bytes,
-                wall_ms=self.deadline.left_ms,
-            )
-        )
-
-    def result_of(self, worker: str) -> Any:
-        """The result of a worker that ran before on this payload (see `requires`), or None."""
-        return self._results.get(worker)
-
-    def error(self, code: str, message: str, **facts: Any) -> None:
-        """Report an error and go on; `facts` are `observed`, `allowed`, `retryable`."""
-        self._errors.append(ErrorReport(plugin=self.plugin, code=code, message=message, **facts))
-
-    def unread(self, reason: Reason, message: str = "") -> None:
-        """Say that some bytes were not examined; the verdict is then not `clean`."""
-        self._unread.append(Unread(reason=reason, plugin=self.plugin, message=message))
-
-    @property
-    def children_left(self) -> int:
-        """How many more children are taken from this worker."""
-        return self._budget.children_left
-
-    @property
-    def total_left(self) -> int:
-        """How many bytes all further children may have together."""
-        budget = self._budget
-        return max(0, min(budget.bytes_left, budget.ratio_left, budget.limits.held_bytes))
-
-    @property
-    def bytes_left(self) -> int:
-        """How many bytes the next child may have."""
-        return self._budget.room()[0]
-
-    def drain(self) -> list[ErrorReport | Unread]:
-        """What was reported since the last call; for the engine."""
-        if not self._errors and not self._unread:
-            return []
-        reported: list[ErrorReport | Unread] = [*self._errors, *self._unread]
-        self._errors.clear()
-        self._unread.clear()
-        return reported
-
-
-def _meta(
-    name: str | None,
-    should_scan: bool,  # noqa: FBT001 - private, positional
-    should_archive: bool,  # noqa: FBT001 - private, positional
-    dispatch_to: Iterable[str],
-    extra: dict[str, Any],
-) -> PayloadMeta:
-    return PayloadMeta(
-        should_scan=should_scan,
-        should_archive=should_archive,
-        dispatch_to=list(dispatch_to),
-        extra_data={"filename": name, **extra} if name is not None else extra,
-    )
 
 
 _O = TypeVar("_O", bound=Options)
@@ -326,12 +105,6 @@ class Dispatcher(Plugin[_O]):
     def dispatch(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield `Dispatch`; also `Finding`, and `Archive(False)` to keep the bytes out of archives."""
         raise PluginError("not_a_dispatcher", f"{self.name} does not define dispatch()")
-
-
-class Archive(msgspec.Struct, frozen=True):
-    """A dispatcher's word on whether this payload's bytes are archived (`save = "false"` in YARA)."""
-
-    keep: bool
 
 
 class BrokerPlugin(Plugin[_O]):

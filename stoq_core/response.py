@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from .errors import ErrorReport, Unread
+from .job import Finding
 from .payload import ObjectRef, PayloadMeta, RequestMeta
-from .plugin import Finding
 
 SCHEMA_VERSION = "1.0"
 """Version of the rendered document; the minor number grows when fields are added."""

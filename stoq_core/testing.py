@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from .body import Body
 from .errors import ErrorReport, PluginError, Unread
+from .job import Child, Dispatch, Finding, Hint, Job
 from .limits import Budget, Deadline, Limits, RequestLimits
 from .options import build
 from .payload import Payload, PayloadMeta
-from .plugin import Child, Dispatch, Dispatcher, Finding, Hint, Job, Plugin, Worker
+from .plugin import Dispatcher, Plugin, Worker
 from .tools import LocalTools
 from .values import ValueLimits, plain
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from stoq_core.errors import Reason, Unread
+from stoq_core.job import Finding
 from stoq_core.payload import PayloadMeta, RequestMeta, child_id, root_id
-from stoq_core.plugin import Finding
 from stoq_core.response import FoundIn, PayloadReport, ScanResponse
 from stoq_core.verdict import judge
 

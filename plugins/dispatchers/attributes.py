@@ -12,9 +12,10 @@ import msgspec
 from plugins._filetype import identify
 from plugins._matchers import Condition, condition
 from stoq_core.errors import ConfigError
+from stoq_core.job import Archive, Dispatch, Finding, Job
 from stoq_core.options import Options, about, build
 from stoq_core.payload import Payload
-from stoq_core.plugin import Archive, Dispatch, Dispatcher, Finding, Job
+from stoq_core.plugin import Dispatcher
 
 ATTRIBUTES = ("size", "name", "extension", "mimetype", "type", "group", "depth", "bucket", "key", "entropy",
               "extra.", "result.")  # fmt: skip

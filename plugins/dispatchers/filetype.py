@@ -11,9 +11,10 @@ import msgspec
 
 from plugins._filetype import identify
 from stoq_core.errors import ConfigError, Reason
+from stoq_core.job import Dispatch, Job
 from stoq_core.options import Options, about, build
 from stoq_core.payload import Payload
-from stoq_core.plugin import Dispatch, Dispatcher, Job
+from stoq_core.plugin import Dispatcher
 
 _SHIPPED = Path(__file__).resolve().parent.parent / "routes.toml"
 

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from plugins._yara import YaraOptions, describe, matching, ruleset, words
+from stoq_core.job import Archive, Dispatch, Job
 from stoq_core.payload import Payload
-from stoq_core.plugin import Archive, Dispatch, Dispatcher, Job
+from stoq_core.plugin import Dispatcher
 
 _XOR = "xor_plaintext_for_string_"
 _MAX_KEYS = 16

@@ -16,9 +16,10 @@ from plugins._archives.unix import read_ar, read_cpio
 from plugins._archives.zip import open_zip, read_zip
 from stoq_core.body import BodyWriter
 from stoq_core.errors import LimitReached, Reason
+from stoq_core.job import Child, Job
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
-from stoq_core.plugin import Child, Job, Worker
+from stoq_core.plugin import Worker
 
 _USUAL_PASSWORDS = ("infected", "malware", "virus", "password", "1234", "123456")
 _MIN_EXTRA_BYTES = 16

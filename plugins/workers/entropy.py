@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 
+from stoq_core.job import Job
 from stoq_core.limits import KiB
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
-from stoq_core.plugin import Job, Worker
+from stoq_core.plugin import Worker
 
 _MAX_BLOCKS = 4_096
 # yara-x counts bytes in Rust: 20 MB take 24 ms here, 256 times bytes.count 2.1 s

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from stoq_core.errors import ConfigError
+from stoq_core.job import Job
 from stoq_core.limits import MiB
 from stoq_core.options import Options, about, did_you_mean
 from stoq_core.payload import Payload
-from stoq_core.plugin import Job, Worker
+from stoq_core.plugin import Worker
 
 _STEP_BYTES = 4 * MiB
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
+from stoq_core.job import Job
 from stoq_core.limits import Limits, MiB
 from stoq_core.options import Options
 from stoq_core.payload import Payload
-from stoq_core.plugin import Job, Worker
+from stoq_core.plugin import Worker
 
 
 class SsdeepResult(msgspec.Struct, frozen=True):

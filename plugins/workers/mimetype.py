@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from plugins._filetype import UNKNOWN, FileType, identify
+from stoq_core.job import Job
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
-from stoq_core.plugin import Job, Worker
+from stoq_core.plugin import Worker
 
 _LIBRARY_BYTES = 4_096
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import msgspec
 
 from stoq_core.errors import ConfigError
+from stoq_core.job import Job
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
-from stoq_core.plugin import Job, Worker
+from stoq_core.plugin import Worker
 
 _DIGEST_LENGTHS = (70, 72)
 

@@ -9,8 +9,9 @@ import msgspec
 
 from plugins._rules import ROUTING
 from plugins._yara import YaraMatch, YaraOptions, matches, ruleset, words
+from stoq_core.job import Finding, Job
 from stoq_core.payload import Payload
-from stoq_core.plugin import Finding, Job, Worker
+from stoq_core.plugin import Worker
 
 
 class YaraResult(msgspec.Struct, frozen=True):

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from stoq_core.errors import Reason
+from stoq_core.job import Dispatch, Finding, Hint
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.payload import Payload, PayloadMeta
-from stoq_core.plugin import Dispatch, Finding, Hint
 from stoq_core.testing import FakeClock
 from tests.kit import Source, dispatcher, scan, split, worker
 

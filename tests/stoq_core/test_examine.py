@@ -10,8 +10,8 @@ import pytest
 
 from stoq_core.errors import Reason
 from stoq_core.examine import Task, examine
+from stoq_core.job import Child, Finding
 from stoq_core.limits import Deadline, RequestLimits
-from stoq_core.plugin import Child, Finding
 from stoq_core.testing import payload
 from tests.kit import Source, scan, worker
 

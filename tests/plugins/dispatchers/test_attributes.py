@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from plugins.dispatchers.attributes import Attributes
 from stoq_core.errors import ConfigError
+from stoq_core.job import Archive
 from stoq_core.payload import Payload
-from stoq_core.plugin import Archive
 from stoq_core.testing import job, make, payload
 
 SCRIPT = payload(

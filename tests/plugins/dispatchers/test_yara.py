@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plugins._yara import ruleset
 from plugins.dispatchers.yara import Yara, _period
-from stoq_core.plugin import Archive
+from stoq_core.job import Archive
 from stoq_core.testing import Ran, make, run
 
 

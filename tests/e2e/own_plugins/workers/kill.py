@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from stoq_core.job import Job
 from stoq_core.options import Options
 from stoq_core.payload import Payload
-from stoq_core.plugin import Job, Worker
+from stoq_core.plugin import Worker
 
 
 class Kill(Worker[Options]):

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from stoq_core.errors import Reason
+from stoq_core.job import Job
 from stoq_core.options import Options
 from stoq_core.payload import Payload
-from stoq_core.plugin import Job, Worker
+from stoq_core.plugin import Worker
 
 
 class Partial(Worker[Options]):
