@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_
 import msgspec
 
 from .errors import PluginError
-from .job import Job
+from .job import Finding, Job
 from .limits import Limits
 from .options import Options
 from .payload import ObjectRef, Payload
@@ -54,11 +54,18 @@ class Plugin(Generic[_O]):
     """Programs that this plugin runs with `job.tool`, and the Debian package (or advice) that brings each."""
     errors: ClassVar[Mapping[str, str]] = {}
     """Error codes that this plugin reports, and what each means."""
+    findings: ClassVar[Mapping[str, tuple[int, str, tuple[str, ...]]]] = {}
+    """What this plugin finds, by name: score, what it means, ATT&CK techniques; see `finding`."""
 
     def __init__(self, options: _O, name: str) -> None:
         """`options` are validated already; `name` is the plugin's, or the named instance's."""
         self.options = options
         self.name = name
+
+    def finding(self, name: str, detail: str = "") -> Finding:
+        """A declared finding with its score and techniques; `detail` says what was seen in this payload."""
+        score, _, attack = self.findings[name]
+        return Finding(name, score, detail, attack)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Find the options' type in `class Hash(Worker[HashOptions])`."""
