@@ -35,8 +35,8 @@ class PluginSource(Protocol):
         """In the configured order."""
 
     @property
-    def tools(self) -> ToolRunner:
-        """What runs programs for workers."""
+    def tools(self) -> ToolRunner | None:
+        """What runs programs for workers; None where none may run."""
 
     def worker(self, name: str) -> Worker[Any]:
         """A worker, loaded when first asked for; raises `PluginLoadError`."""
@@ -46,7 +46,7 @@ class Task(msgspec.Struct, kw_only=True):
     """One payload's examination: the payload, what it may spend, and what is known beforehand.
 
     `names` replaces `always` and the dispatchers that do not read the meta (an occurrence, semantics
-    7); `prior` are results of workers that ran already and must not run again.
+    7); `prior` are results of workers that ran already and must not run again; `request` is the scan id.
     """
 
     payload: Any
@@ -60,6 +60,7 @@ class Task(msgspec.Struct, kw_only=True):
     prior: dict[str, Any] = {}
     asked: dict[str, list[dict[str, Any]]] = {}
     runs: Literal["sandbox", "broker"] = "sandbox"
+    request: str = ""
     scratch: Path | None = None
 
 
