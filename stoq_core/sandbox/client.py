@@ -28,6 +28,7 @@ from .toolbox import Toolbox
 from .wire import Closed, Malformed, Overdue
 
 _HELLO_S = 30.0
+_LAST_WORDS_S = 1.0
 _MOST_ZYGOTES = 5
 _RESERVATIONS = 256 * MiB
 """Address space that threads and allocators reserve but do not use."""
@@ -88,7 +89,7 @@ class Sandbox:
         """Wait for the zygote. Raises what a bad deployment raises: `PluginLoadError`, `ConfigError`."""
         self._settle()
         self._fill()
-        self._greet(self._take_idle(None))
+        self._greet(self._idle[0])
 
     def _new_zygote(self) -> Zygote:
         self._zygotes += 1
@@ -199,9 +200,14 @@ class Sandbox:
         """Hang up; the child ends by itself, or else it is killed with its zygote."""
         seat.birth.channel.close()
 
-    def bury(self, seat: Seat) -> wire.Exited | None:
-        """Kill a child; how it ended, or None if nobody can say."""
+    def bury(self, seat: Seat, *, hung_up: bool = False) -> wire.Exited | None:
+        """Kill a child; how it ended, or None if nobody can say or it was alive when it `hung_up`."""
         try:
+            if hung_up:
+                with suppress(Overdue):
+                    return seat.zygote.end_of(seat.birth, _LAST_WORDS_S)
+                seat.zygote.kill(seat.birth)
+                return None
             return seat.zygote.kill(seat.birth)
         except (StoqError, Overdue):
             return None

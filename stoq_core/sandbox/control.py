@@ -118,6 +118,12 @@ class Zygote:
             self._send(wire.KILL, pid)
         return self.exit_of(pid, _ANSWER_S)
 
+    def end_of(self, birth: Birth, wait_s: float) -> wire.Exited:
+        """How a child ended by itself. Raises `Overdue` if it lives on."""
+        with self._lock:
+            pid = self._pid_of(birth)
+        return self.exit_of(pid, wait_s)
+
     def kill_tool(self, pid: int) -> wire.Exited:
         """The same for a tool."""
         self._send(wire.KILL, pid)

@@ -148,7 +148,7 @@ class Run(Iterator[Entry]):
     def _bury(self, error: Exception) -> Iterator[Entry]:
         """Find out what happened and say it, under the name of the plugin that ran."""
         assert self._seat is not None
-        exited = self._sandbox.bury(self._seat)
+        exited = self._sandbox.bury(self._seat, hung_up=isinstance(error, Closed))
         self._seat = None
         current = self._received.current
         self._idle_deaths += current is None
@@ -168,7 +168,7 @@ class Run(Iterator[Entry]):
         if isinstance(error, (Malformed, msgspec.MsgspecError)):
             return "malformed", f"its process broke the sandbox's protocol and was killed: {error}"[:1000]
         if exited is None:
-            return "crashed", "its process is gone"
+            return "crashed", "its process hung up, or is gone"
         return _ending(exited, self._task.limits.sandbox_bytes)
 
 

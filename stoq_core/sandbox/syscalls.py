@@ -35,8 +35,9 @@ _STARTING = """execve 59 221 execveat 322 281 fork 57 - setpgid 109 154 vfork 58
 waitid 247 95"""
 
 _REFUSED = """accept 43 202 accept4 288 242 add_key 248 217 bind 49 200 bpf 321 280 capset 126 91
-chroot 161 51 connect 42 203 io_uring_setup 425 425 keyctl 250 219 landlock_add_rule 445 445 landlock_create_ruleset 444 444
-listen 50 201 memfd_create 319 279 mount 165 40 msgget 68 186 perf_event_open 298 241
+chroot 161 51 connect 42 203 io_uring_setup 425 425 keyctl 250 219 landlock_add_rule 445 445
+landlock_create_ruleset 444 444 listen 50 201 memfd_create 319 279 mount 165 40 msgget 68 186
+perf_event_open 298 241
 pidfd_getfd 438 438 pidfd_open 434 434 pidfd_send_signal 424 424 pivot_root 155 41 process_vm_readv 310 270
 process_vm_writev 311 271 ptrace 101 117 request_key 249 218 rt_sigqueueinfo 129 138 rt_tgsigqueueinfo 297 240
 seccomp 317 277 semget 64 190 setgid 106 144 setgroups 116 159 setns 308 268 setresgid 119 149
