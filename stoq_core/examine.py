@@ -18,7 +18,7 @@ from .guarded import END, Guarded
 from .job import Job
 from .journal import Dispatched, Emitted, Entry, Finished, Journal, Started
 from .limits import Budget, Deadline, Limits, RequestLimits
-from .payload import Payload
+from .payload import OpaquePayload, Payload
 from .plugin import Dispatcher, Worker
 from .tools import ToolRunner
 
@@ -246,7 +246,8 @@ class _Examination:
         wall_s = min(own.wall_ms or self.task.limits.worker_wall_ms, self.task.limits.worker_wall_ms) / 1000
         job = self._job(label, key, own, wall_s)
         checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
-        emits = Guarded(call, self.payload, job, wall_s)
+        payload = self.payload if self.task.runs == "sandbox" else OpaquePayload(self.payload)
+        emits = Guarded(call, payload, job, wall_s, self.deadline)
         failure: PluginError | None = None
         while True:
             try:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from .errors import PluginError, Reason
 from .job import Job
-from .payload import Payload
+from .limits import Deadline
+from .payload import OpaquePayload, Payload
 from .watchdog import WATCHDOG, Overtime
 
 
@@ -40,11 +41,14 @@ END = object()
 class Guarded:
     """Step through a plugin's iterator under the watchdog; everything it raises is a `PluginError`."""
 
-    __slots__ = ("_allowed_s", "_call", "_iterator", "_job", "_payload", "alive", "spent_s")
+    __slots__ = ("_allowed_s", "_call", "_iterator", "_job", "_payload", "_request", "alive", "spent_s")
 
-    def __init__(self, call: Any, payload: Payload, job: Job, allowed_s: float) -> None:
-        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s` in all."""
+    def __init__(
+        self, call: Any, payload: Payload | OpaquePayload, job: Job, allowed_s: float, request: Deadline
+    ) -> None:
+        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s`, while `request` has time."""
         self._call, self._payload, self._job, self._allowed_s = call, payload, job, allowed_s
+        self._request = request
         self._iterator: Iterator[Any] | None = None
         self.spent_s = 0.0
         self.alive = True
@@ -92,7 +96,7 @@ class Guarded:
 
     def _overtime(self) -> PluginError:
         self.alive = False
-        if self._allowed_s - self.spent_s > self._job.deadline.left_ms / 1000 + 1:
+        if self._request.expired:
             return PluginError("deadline", "the request's time ran out", reason=Reason.DEADLINE)
         allowed = int(self._allowed_s * 1000)
         return PluginError(

@@ -29,6 +29,7 @@ from .wire import Closed, Malformed, Overdue
 
 _HELLO_S = 30.0
 _LAST_WORDS_S = 1.0
+_MOST_STILLBORN = 20
 _MOST_ZYGOTES = 5
 _RESERVATIONS = 256 * MiB
 """Address space that threads and allocators reserve but do not use."""
@@ -89,7 +90,9 @@ class Sandbox:
         """Wait for the zygote. Raises what a bad deployment raises: `PluginLoadError`, `ConfigError`."""
         self._settle()
         self._fill()
-        self._greet(self._idle[0])
+        seat = self._greeted(None)
+        with self._lock:
+            self._idle.insert(0, seat)
 
     def _new_zygote(self) -> Zygote:
         self._zygotes += 1
@@ -135,17 +138,27 @@ class Sandbox:
 
     def take(self, owner: str) -> Seat:
         """A child for a payload of request `owner`; a new one where none is idle."""
-        seat = self._take_idle(owner)
-        self._greet(seat)
+        seat = self._greeted(owner)
         seat.owner = owner
         return seat
+
+    def _greeted(self, owner: str | None) -> Seat:
+        """A child that has said what protects it."""
+        for _ in range(_MOST_STILLBORN):
+            seat = self._take_idle(owner)
+            if seat.greeted or self._greet(seat):
+                return seat
+        raise ZygoteGone("children end before they begin; `stoq doctor` may say why")
 
     def _take_idle(self, owner: str | None) -> Seat:
         shared = self._config.sandbox.share_children
         with self._lock:
-            for at, seat in enumerate(self._idle):
+            for seat in list(self._idle):
                 if shared or seat.owner in (None, owner):
-                    return self._idle.pop(at)
+                    self._idle.remove(seat)
+                    if not seat.birth.channel.hung_up:
+                        return seat
+                    self.retire(seat)  # it was killed while it had nothing to do
             return self._born()
 
     def _born(self) -> Seat:
@@ -159,31 +172,32 @@ class Sandbox:
     def _again(self) -> None:
         """A new zygote in place of one that is gone."""
         self._zygote.close()
+        for seat in self._idle:
+            self.retire(seat)
         self._idle.clear()
         self._zygote = self._new_zygote()
         self._settle()
 
-    def _greet(self, seat: Seat) -> None:
-        if seat.greeted:
-            return
+    def _greet(self, seat: Seat) -> bool:
+        """Hear a new child's first word; false if there is none. Raises for a protection that must be."""
         try:
             frame = seat.birth.channel.receive(_HELLO_S)
             hello = msgspec.msgpack.decode(frame.data, type=wire.Hello)
         except (Closed, Overdue, Malformed, msgspec.MsgspecError):
-            with suppress(StoqError, Overdue):
-                exited = seat.zygote.kill(seat.birth)
-                raise ZygoteGone(f"a child ended before its first word ({exited.status})") from None
-            raise ZygoteGone("a child did not begin") from None
+            self.bury(seat)
+            return False
         seat.greeted = True
         self._missing = hello.missing
         lacking = [one for one in self._config.sandbox.require or () if one in hello.missing]
         lacking = [one for one in lacking if one not in self._config.sandbox.accept_missing]
         if lacking:
+            self.retire(seat)
             why = "; ".join(f"{one} ({PROTECTIONS[one]}): {hello.missing[one]}" for one in lacking)
             raise StoqError(
                 f"this machine cannot protect what it must: {why}. Name it in sandbox.accept_missing to scan"
                 " all the same, or see `stoq doctor`"
             )
+        return True
 
     def give_back(self, seat: Seat, done: wire.Done) -> None:
         """A child has done its payload: it may have the next one, unless it has had enough."""

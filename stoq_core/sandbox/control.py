@@ -98,9 +98,13 @@ class Zygote:
         """Ask for a child and go on."""
         mine, its = socket.socketpair()
         birth = Birth(Channel(mine, takes_fds=False))
-        with self._lock, its:
-            self._births.append(birth)
-            self._send(wire.FORK, wire.Fork(preload), (its.fileno(),))
+        try:
+            with self._lock, its:
+                self._births.append(birth)
+                self._send(wire.FORK, wire.Fork(preload), (its.fileno(),))
+        except StoqError:
+            mine.close()
+            raise
         return birth
 
     def run(self, asked: wire.RunTool, fds: tuple[int, ...]) -> int:

@@ -27,6 +27,7 @@ _LATE_S = 0.5
 _SEND_S = 30.0
 _SLACK_BYTES = 64 * 1024 * 1024
 _MOST_DEATHS = 200
+_MOST_IDLE_DEATHS = 3
 _DONE = msgspec.msgpack.Decoder(wire.Done)
 _TOOL = msgspec.msgpack.Decoder(wire.ToolAsked)
 
@@ -78,7 +79,7 @@ class Run(Iterator[Entry]):
                 yield from self._listen()
             except (Closed, Overdue, Malformed, msgspec.MsgspecError) as error:
                 yield from self._bury(error)
-                if self._task.deadline.expired or self._idle_deaths > 1:
+                if self._task.deadline.expired or self._idle_deaths > _MOST_IDLE_DEATHS:
                     break
                 self._begin()
             else:

@@ -31,7 +31,7 @@ fchmodat 268 53 flock 73 32 fsync 74 82 ftruncate 77 46 link 86 - linkat 265 37 
 rename 82 - renameat 264 38 renameat2 316 276 rmdir 84 - symlink 88 - symlinkat 266 36 unlink 87 -
 unlinkat 263 35 utimensat 280 88"""
 
-_STARTING = """execve 59 221 execveat 322 281 fork 57 - setpgid 109 154 vfork 58 - wait4 61 260
+_STARTING = """execve 59 221 execveat 322 281 fork 57 - vfork 58 - wait4 61 260
 waitid 247 95"""
 
 _REFUSED = """accept 43 202 accept4 288 242 add_key 248 217 bind 49 200 bpf 321 280 capset 126 91
@@ -40,7 +40,7 @@ landlock_create_ruleset 444 444 listen 50 201 memfd_create 319 279 mount 165 40 
 perf_event_open 298 241
 pidfd_getfd 438 438 pidfd_open 434 434 pidfd_send_signal 424 424 pivot_root 155 41 process_vm_readv 310 270
 process_vm_writev 311 271 ptrace 101 117 request_key 249 218 rt_sigqueueinfo 129 138 rt_tgsigqueueinfo 297 240
-seccomp 317 277 semget 64 190 setgid 106 144 setgroups 116 159 setns 308 268 setresgid 119 149
+seccomp 317 277 semget 64 190 setgid 106 144 setgroups 116 159 setns 308 268 setpgid 109 154 setresgid 119 149
 setresuid 117 147 setsid 112 157 setuid 105 146 shmat 30 196 shmget 29 194 socket 41 198 socketpair 53 199
 tkill 200 130 umount2 166 39 unshare 272 97 userfaultfd 323 282"""
 

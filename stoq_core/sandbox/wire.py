@@ -124,6 +124,19 @@ class Channel:
         return chunk
 
     @property
+    def hung_up(self) -> bool:
+        """True if the other side is gone; asks, and waits for nothing."""
+        if self._buffer:
+            return False
+        self.sock.settimeout(0)
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    @property
     def pending(self) -> bool:
         """True if bytes were received that no frame has used yet."""
         return bool(self._buffer)

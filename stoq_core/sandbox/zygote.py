@@ -130,9 +130,10 @@ class _Zygote:
         for name in asked.preload:
             with suppress(StoqError):  # whoever needs it reports it
                 self._plugins.worker(name).warm()
+        uid = self._protector.next_uid()
         pid = self._begin()
         if pid == 0:
-            self._become_child(fd)
+            self._become_child(fd, uid)
         os.close(fd)
         self._channel.send(wire.FORKED, wire.ENCODE(wire.Forked(pid)))
 
@@ -145,10 +146,10 @@ class _Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return 0
 
-    def _become_child(self, fd: int) -> NoReturn:
+    def _become_child(self, fd: int, uid: int | None) -> NoReturn:
         try:
             gc.enable()
-            missing = self._protector.worker(self._protector.next_uid(), self._bounds)
+            missing = self._protector.worker(uid, self._bounds)
             os.dup2(fd, 3, inheritable=False)
             os.closerange(4, 1_024)
             channel = Channel(socket.socket(fileno=3), takes_fds=True)
@@ -175,12 +176,14 @@ class _Zygote:
                 self._alive.discard(pid)
                 if pid in self._tools:
                     self._tools.discard(pid)
-                    self._end_strays()
+                    self._end_strays(pid)
                 peak = used.ru_maxrss if sys.platform == "darwin" else used.ru_maxrss * 1024
                 self._channel.send(wire.EXITED, wire.ENCODE(wire.Exited(pid, status, peak)))
 
-    def _end_strays(self) -> None:
-        """Kill what a tool left running: it came to this process when its parent ended."""
+    def _end_strays(self, group: int) -> None:
+        """Kill what a tool left running: its group, which it cannot leave; its orphans, which come here."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
         for _ in range(100):
             strays = _children() - self._alive
             if not strays:
@@ -232,6 +235,8 @@ class _Zygote:
 
         try:
             os.setsid()
+            for one in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+                signal.signal(one, signal.SIG_DFL)
             os.dup2(fds[0], 1)
             os.dup2(fds[1], _STDERR)
             paths = []

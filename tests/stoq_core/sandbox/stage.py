@@ -28,6 +28,7 @@ def settings(**more: Any) -> Config:
         "scan.always": ["hash", "hostile", "later"],
         "scan.dispatchers": [],
         "limits.worker_wall_ms": 1_000,
+        "limits.sandbox_bytes": 128 << 20,
         **{name.replace("__", "."): value for name, value in more.items()},
     }
     return load(overrides=overrides.items())
