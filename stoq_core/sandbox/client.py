@@ -65,6 +65,7 @@ class Sandbox:
         self._python = python
         self._lock = threading.RLock()
         self._idle: list[Seat] = []
+        self._busy: set[Seat] = set()
         self._used: list[str] = []
         self._zygotes = 0
         self._missing: dict[str, str] | None = None
@@ -140,6 +141,8 @@ class Sandbox:
         """A child for a payload of request `owner`; a new one where none is idle."""
         seat = self._greeted(owner)
         seat.owner = owner
+        with self._lock:
+            self._busy.add(seat)
         return seat
 
     def _greeted(self, owner: str | None) -> Seat:
@@ -201,6 +204,8 @@ class Sandbox:
 
     def give_back(self, seat: Seat, done: wire.Done) -> None:
         """A child has done its payload: it may have the next one, unless it has had enough."""
+        with self._lock:
+            self._busy.discard(seat)
         seat.payloads += 1
         settings = self._config.sandbox
         grown = done.resident_bytes > settings.recycle_bytes
@@ -216,6 +221,8 @@ class Sandbox:
 
     def bury(self, seat: Seat, *, hung_up: bool = False) -> wire.Exited | None:
         """Kill a child; how it ended, or None if nobody can say or it was alive when it `hung_up`."""
+        with self._lock:
+            self._busy.discard(seat)
         try:
             if hung_up:
                 with suppress(Overdue):
@@ -230,6 +237,10 @@ class Sandbox:
 
     def rest(self, owner: str) -> None:
         """A request is over: no child that saw its bytes sees another's, unless the config says so."""
+        with self._lock:
+            left = [seat for seat in self._busy if seat.owner == owner]
+        for seat in left:  # it worked ahead, and time ran out
+            self.bury(seat)
         if self._config.sandbox.share_children:
             return
         with self._lock:
@@ -257,9 +268,10 @@ class Sandbox:
     def close(self) -> None:
         """End everything."""
         with self._lock:
-            for seat in self._idle:
+            for seat in (*self._idle, *self._busy):
                 self.retire(seat)
             self._idle.clear()
+            self._busy.clear()
             self._zygote.close()
 
 
