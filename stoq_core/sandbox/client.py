@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from stoq_core.config import Config
-from stoq_core.errors import StoqError
+from stoq_core.errors import ConfigError, StoqError
 from stoq_core.examine import PluginSource, Task
 from stoq_core.executor import Inline
 from stoq_core.journal import Entry
 from stoq_core.limits import MiB
+from stoq_core.options import did_you_mean
 
 from . import messages as wire
 from .control import Birth, Zygote, ZygoteGone
@@ -60,6 +61,7 @@ class Sandbox:
         self, config: Config, shipped: Path, extra: tuple[Path, ...], *, python: str = sys.executable
     ) -> None:
         """Become opaque and start the zygote, without waiting for it."""
+        _check_names(config)
         make_opaque()
         self._config = config
         self._python = python
@@ -273,6 +275,15 @@ class Sandbox:
             self._idle.clear()
             self._busy.clear()
             self._zygote.close()
+
+
+def _check_names(config: Config) -> None:
+    """Refuse a protection that there is not: it would protect nobody."""
+    for option in ("require", "accept_missing"):
+        for name in getattr(config.sandbox, option) or ():
+            if name not in PROTECTIONS:
+                hint = did_you_mean(name, PROTECTIONS) or f" There are: {', '.join(PROTECTIONS)}."
+                raise ConfigError(f"sandbox.{option}: no protection is named {name!r}.{hint}")
 
 
 def _nothing(name: str) -> wire.Facts:
