@@ -348,7 +348,7 @@ class _Scan:
             }
             self._examine(node, task)
             node.occurrence.workers = [one for one in node.journal.results_by_round() if one]
-            node.occurrence.plugins_run = node.journal.rounds
+            node.occurrence.plugins_run = node.journal.rounds or []
         self._finish(node)
 
     def _differs(self, node: Node, holder: Node) -> bool:
@@ -444,7 +444,7 @@ class _Scan:
             meta=_kept(payload, journal),
             depth=payload.depth,
             workers=self._within(node, [one for one in journal.results_by_round() if one]),
-            workers_run=journal.rounds,
+            workers_run=journal.rounds or [],
             extracted_from=payload.extracted_from,
             extracted_by=payload.extracted_by,
             findings=self._findings(node),

@@ -18,7 +18,7 @@ END = object()
 class Guarded:
     """Step through a plugin's iterator under the watchdog; everything it raises is a `PluginError`."""
 
-    __slots__ = ("_allowed_s", "_call", "_iterator", "_job", "_payload", "alive", "spent_s")
+    __slots__ = ("_allowed_s", "_call", "_iterator", "_job", "_payload", "alive", "ended", "spent_s")
 
     def __init__(self, call: Any, payload: Payload, job: Job, allowed_s: float) -> None:
         """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s` in all."""
@@ -26,6 +26,7 @@ class Guarded:
         self._iterator: Iterator[Any] | None = None
         self.spent_s = 0.0
         self.alive = True
+        self.ended = False
 
     def next(self) -> Any:
         """The next emit, or `END`."""
@@ -38,13 +39,14 @@ class Guarded:
             try:
                 if self._iterator is None:
                     self._iterator = self._begin()
-                return next(self._iterator, END)
+                emit = next(self._iterator, END)
             finally:
                 WATCHDOG.disarm()
         except PluginError as error:
             self.alive = False
             raise _described(error)  # noqa: B904 - the cause is the plugin's own
         except Overtime:
+            WATCHDOG.disarm()
             raise self._overtime() from None
         except MemoryError:
             self.alive = False
@@ -55,6 +57,9 @@ class Guarded:
             self.alive = False
             what = f"{type(error).__name__}: {_text_of(error)}"
             raise PluginError("plugin_failed", what, reason=None) from None
+        else:
+            self.ended = emit is END
+            return emit
         finally:
             self.spent_s += time.perf_counter() - began
 
@@ -79,6 +84,8 @@ class Guarded:
 
     def close(self) -> None:
         """Let the generator clean up; what it raises then is nobody's business."""
+        if self.ended:
+            return
         close = getattr(self._iterator, "close", None)
         if close is not None:
             try:
@@ -87,8 +94,8 @@ class Guarded:
                     close()
                 finally:
                     WATCHDOG.disarm()
-            except (Exception, Overtime):  # noqa: BLE001, S110 - the result is complete by now
-                pass
+            except (Exception, Overtime):  # noqa: BLE001 - the result is complete by now
+                WATCHDOG.disarm()
 
 
 def _described(error: PluginError) -> PluginError:

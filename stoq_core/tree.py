@@ -29,7 +29,7 @@ class Node:
         self.holder: Node | None = None
         self.occurrence: Occurrence | None = None
         self.report: PayloadReport | None = None
-        self.journal = Journal()
+        self.journal = UNTOUCHED
         self.state = "queued"
         self.unread: list[Unread] = []
         self.hints: list[str] = []
@@ -74,6 +74,9 @@ class Node:
         self.ordinals[plugin] = at + 1
         return at
 
+
+UNTOUCHED = Journal()
+"""The journal of everything that was not examined (yet); never written to."""
 
 NOTHING = Payload(Body(b""))
 """The payload of the virtual node above the roots."""

@@ -31,7 +31,7 @@ def plain(value: Any, limits: ValueLimits) -> tuple[dict[str, Any], int, int]:
     """
     if isinstance(value, msgspec.Struct):
         value = msgspec.structs.asdict(value)
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise PluginError("wrong_type", f"a worker yielded {type(value).__name__}; see the Emit types")
     one = _Plain(limits)
     made = one.mapping(value, 1)
@@ -114,8 +114,10 @@ class _Plain:
         )
 
     def _text(self, text: str) -> str:
-        self._fits(len(text))
-        return plain_text(text)
+        self.bytes_left -= len(text)
+        if self.bytes_left < 0:
+            raise _too_large("bytes", self.limits.bytes)
+        return text if text.isascii() and "\x00" not in text else plain_text(text)
 
     def _integer(self, value: int) -> int | str:
         if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:
