@@ -82,6 +82,15 @@ class Body:
             self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
         return self._map
 
+    def rest(self) -> None:
+        """Take a large body's pages out of this process; they come back by themselves when read.
+
+        For a plugin that hands `fd` to a library: each mapping of the same bytes counts anew in what
+        the process is charged for.
+        """
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
     @property
     def released(self) -> bool:
         """True once the bytes are gone."""

@@ -248,9 +248,9 @@ class _Examination:
         yield self._note(Started(key))
         label = key.partition("#")[0]
         wall_s = min(own.wall_ms or self.task.limits.worker_wall_ms, self.task.limits.worker_wall_ms) / 1000
-        job = self._job(label, key, own, wall_s)
+        job = self._job(label, key, own)
         checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
-        emits = Guarded(call, self.payload, job, wall_s)
+        emits = Guarded(call, self.payload, job, wall_s, self.deadline)
         reports = ReportChecker(self.payload.payload_id)
         failure: PluginError | None = None
         while True:
@@ -273,11 +273,11 @@ class _Examination:
             yield from self._failed(label, plugin, failure, ReportChecker(self.payload.payload_id))
         yield self._note(Finished(key, emits.spent_s * 1000, failed=failure is not None))
 
-    def _job(self, label: str, key: str, own: Limits, wall_s: float) -> Job:
+    def _job(self, label: str, key: str, own: Limits) -> Job:
         return Job(
             label,
             budget=self.budget.bounded(own),
-            deadline=self.deadline.sooner(wall_s * 1000),
+            deadline=self.deadline,
             results={**self.task.prior, **self.journal.results} if self.task.prior else self.journal.results,
             dispatch_meta=[*self.task.asked.get(key, ()), *self.journal.asked.get(key, ())],
             passwords=self.task.passwords,
@@ -292,9 +292,7 @@ class _Examination:
         checked = (reports.check(one) for one in found)
         return [self._note(Emitted(label, one)) for one in checked if one is not None]
 
-    def _failed(
-        self, label: str, plugin: Any, error: PluginError, reports: ReportChecker
-    ) -> Iterator[Entry]:
+    def _failed(self, label: str, plugin: Any, error: PluginError, reports: ReportChecker) -> Iterator[Entry]:
         """An error that ended a plugin or was one emit's, and its reason where bytes stay unread."""
         found: list[ErrorReport | Unread] = [
             ErrorReport(

@@ -65,7 +65,11 @@ class _Plain:
         made: dict[str, Any] = {}
         for key, item in value.items():
             name = self._text(key if isinstance(key, str) else _key(key))
-            made[name] = self.value(item, depth + 1)
+            if type(item) is str and self.nodes_left > 0:  # most are; saves a call
+                self.nodes_left -= 1
+                made[name] = self._text(item)
+            else:
+                made[name] = self.value(item, depth + 1)
         return made
 
     def value(self, value: Any, depth: int) -> Any:

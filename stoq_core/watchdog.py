@@ -67,8 +67,9 @@ class Watchdog:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="stoq-watchdog", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._watch, name="stoq-watchdog", daemon=True)
+                thread.start()
+                self._thread = thread  # not before: where no thread can be had, the next step asks again
 
     def _watch(self) -> None:
         while True:

@@ -93,9 +93,7 @@ class Dynamodb(Connector[DynamodbOptions]):
                 raise StoreError(message, retryable=True)
 
     def _write_head(self, response: ScanResponse, token: str, pieces: int) -> str | None:
-        """The token whose parts nothing names any more: the replaced head's, or this one's where a
-        more complete record stands.
-        """
+        """The token whose parts nothing names any more: the replaced head's, or this one's if it lost."""
         line, complete = summary_of(response), rank(response)
         item = {
             "scan_id": {"S": line.scan_id},

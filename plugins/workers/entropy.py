@@ -84,8 +84,12 @@ class _Measure:
         fd = payload.body.fd
         if fd is None or not os.path.exists("/proc/self/fd"):
             return self.bytes(payload.content)
+        payload.body.rest()
         self._scanner.scan_file(f"/proc/self/fd/{fd}")
-        return round(float(self._logged.pop()), 6)
+        entropy = round(float(self._logged.pop()), 6)
+        self._scanner.scan(b"")  # it keeps the last file mapped until the next scan
+        self._logged.clear()
+        return entropy
 
 
 @cache
