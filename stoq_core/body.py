@@ -6,14 +6,14 @@ import hashlib
 import io
 import mmap
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .limits import MiB
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Buffer
 
 SPOOL_BYTES = 4 * MiB
@@ -155,6 +155,8 @@ def anonymous_file(scratch: Path | None = None) -> int:
     """A descriptor of a file without a name: on disk in `scratch`, else in memory where it can be."""
     if scratch is None and hasattr(os, "memfd_create"):
         return os.memfd_create("stoq", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    import tempfile
+
     with tempfile.TemporaryFile(dir=scratch) as file:
         return os.dup(file.fileno())
 
