@@ -44,17 +44,21 @@ class EmitChecker:
         if self._emits > _MAX_EMITS:
             raise LimitReached(Reason.RESULT_TOO_LARGE, f"more than {_MAX_EMITS} emits", allowed=_MAX_EMITS)
         if kind is Finding:
-            return (_finding(emit),)
+            found = _finding(emit)
+            self._spend(len(found.name) + len(found.detail) + 64)
+            return (found,)
         if kind is Dispatch:
             return (self._dispatch(emit),)
         if kind is Hint:
-            return (_hint(emit),)
+            hint = _hint(emit)
+            self._spend(len(hint.value))
+            return (hint,)
         if kind is Archive:
             return (Archive(keep=bool(emit.keep)),)
         return self._result(emit)
 
     def _left(self) -> ValueLimits:
-        """What this plugin's results may still take."""
+        """What this plugin's results, findings, dispatches and hints may still take."""
         if self._values is None:
             limits = self._limits
             self._values = ValueLimits(
@@ -62,16 +66,22 @@ class EmitChecker:
             )
         return self._values
 
+    def _spend(self, size: int, nodes: int = 1) -> None:
+        left = self._left()
+        if size > left.bytes or nodes > left.nodes:
+            allowed = self._limits.result_bytes
+            raise LimitReached(
+                Reason.RESULT_TOO_LARGE, f"more than {allowed} bytes altogether", allowed=allowed
+            )
+        self._values = ValueLimits(depth=left.depth, nodes=left.nodes - nodes, bytes=left.bytes - size)
+
     def _result(self, emit: Any) -> Sequence[Any]:
         if type(emit) is not dict and not isinstance(emit, (msgspec.Struct, Mapping)):
             raise PluginError(
                 "wrong_type", f"yielded a {_type_name(emit)}; a worker yields mappings, structs or emits"
             )
-        left = self._left()
-        values, used_bytes, used_nodes = plain(emit, left)
-        self._values = ValueLimits(
-            depth=left.depth, nodes=left.nodes - used_nodes, bytes=left.bytes - used_bytes
-        )
+        values, used_bytes, used_nodes = plain(emit, self._left())
+        self._spend(used_bytes, used_nodes)
         if self._keys is None:
             self._keys = set(values)
             return (values,)
@@ -100,7 +110,9 @@ class EmitChecker:
             raise PluginError("wrong_type", "a broker worker dispatches nothing")
         if not isinstance(emit.plugin, str):
             raise PluginError("wrong_type", "Dispatch.plugin is a worker's name")
-        return Dispatch(_short(emit.plugin), plain(emit.meta, self._left())[0])
+        meta, used_bytes, used_nodes = plain(emit.meta, self._left())
+        self._spend(used_bytes, used_nodes)
+        return Dispatch(_short(emit.plugin), meta)
 
 
 class ReportChecker:

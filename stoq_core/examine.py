@@ -105,8 +105,10 @@ class _Examination:
                     yield from self._worker(name)
             at += 1
         left = self._left()
-        if left:
-            yield self._unread("engine", Reason.DEADLINE, f"no time was left for {', '.join(left)}")
+        unasked = not self.journal.rounds or any(one.reads_results for one in self.plugins.dispatchers)
+        if left or unasked:
+            what = ", ".join(left) or "the dispatchers"
+            yield self._unread("engine", Reason.DEADLINE, f"no time was left for {what}")
 
     # -- choosing ---------------------------------------------------------------------------------
 
@@ -216,7 +218,10 @@ class _Examination:
     def _left(self) -> list[str]:
         """Workers that are due but have not run."""
         due = {name for names in self.journal.rounds for name in names}
-        due |= set(self.journal.asked) if self.journal.rounds else set(self.plugins.always)
+        if self.journal.rounds:
+            due |= set(self.journal.asked)
+        else:
+            due |= set(self.plugins.always if self.task.names is None else self.task.names)
         return sorted(due - self.journal.finished - self.seen) + sorted(
             (self.seen & due) - self.journal.finished
         )

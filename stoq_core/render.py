@@ -52,9 +52,17 @@ def flat_documents(response: ScanResponse) -> list[dict[str, Any]]:
         "scan_complete": response.complete,
         "ruleset": response.stats.ruleset,
     }
-    flat = [_flat(one, shared, errors.get(one.payload_id, [])) for one in response.results]
+    flat = [_flat(one, shared, _errors_of(one, errors)) for one in response.results]
     made: list[dict[str, Any]] = msgspec.to_builtins(flat)
     return made
+
+
+def _errors_of(report: PayloadReport, errors: dict[str | None, list[ErrorReport]]) -> list[ErrorReport]:
+    """Those of the payload and of its other occurrences, which have ids of their own."""
+    found = errors.get(report.payload_id, [])
+    for one in report.occurrences:
+        found = found + errors.get(one.payload_id, [])
+    return found
 
 
 def _flat(report: PayloadReport, shared: dict[str, Any], errors: list[ErrorReport]) -> dict[str, Any]:

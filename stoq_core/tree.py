@@ -17,8 +17,9 @@ class Node:
     """One payload of the tree, or one more occurrence of a payload that is in it already."""
 
     __slots__ = (
-        "children", "hints", "holder", "journal", "known", "late", "occurrence", "ordinals", "parent",
-        "payload", "pending", "report", "run", "sharers", "state", "tried", "unread", "waited", "waiting",
+        "children", "dropped", "hints", "holder", "journal", "known", "late", "occurrence", "ordinals",
+        "parent", "payload", "pending", "report", "run", "sharers", "state", "tried", "unread", "waited",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, payload: Payload, parent: Node | None) -> None:
@@ -31,6 +32,7 @@ class Node:
         self.report: PayloadReport | None = None
         self.journal = UNTOUCHED
         self.state = "queued"
+        self.dropped = False
         self.unread: list[Unread] = []
         self.hints: list[str] = []
         self.ordinals: dict[str, int] = {}
