@@ -41,21 +41,29 @@ END = object()
 class Guarded:
     """Step through a plugin's iterator under the watchdog; everything it raises is a `PluginError`."""
 
-    __slots__ = ("_allowed_s", "_call", "_iterator", "_job", "_payload", "_request", "alive", "spent_s")
+    __slots__ = (
+        "_allowed_s", "_call", "_deadline", "_iterator", "_job", "_payload", "alive", "ended", "spent_s",
+    )  # fmt: skip
 
     def __init__(
-        self, call: Any, payload: Payload | OpaquePayload, job: Job, allowed_s: float, request: Deadline
+        self, call: Any, payload: Payload | OpaquePayload, job: Job, allowed_s: float, deadline: Deadline
     ) -> None:
-        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s`, while `request` has time."""
+        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s` in all.
+
+        `deadline` is the request's. Time in which the plugin is paused, because what it has yielded
+        is examined first, does not count against it.
+        """
+        self._deadline = deadline
         self._call, self._payload, self._job, self._allowed_s = call, payload, job, allowed_s
-        self._request = request
         self._iterator: Iterator[Any] | None = None
         self.spent_s = 0.0
         self.alive = True
+        self.ended = False
 
     def next(self) -> Any:
         """The next emit, or `END`."""
-        left_s = min(self._allowed_s - self.spent_s, self._job.deadline.left_ms / 1000)
+        self._job.deadline = self._deadline.sooner((self._allowed_s - self.spent_s) * 1000)
+        left_s = self._job.deadline.left_ms / 1000
         if left_s <= 0:
             raise self._overtime()
         began = time.perf_counter()
@@ -64,13 +72,14 @@ class Guarded:
             try:
                 if self._iterator is None:
                     self._iterator = self._begin()
-                return next(self._iterator, END)
+                emit = next(self._iterator, END)
             finally:
                 _Clock.timer.disarm()
         except PluginError as error:
             self.alive = False
             raise _described(error)  # noqa: B904 - the cause is the plugin's own
         except Overtime:
+            _Clock.timer.disarm()
             raise self._overtime() from None
         except MemoryError:
             self.alive = False
@@ -81,6 +90,9 @@ class Guarded:
             self.alive = False
             what = f"{type(error).__name__}: {_text_of(error)}"
             raise PluginError("plugin_failed", what, reason=None) from None
+        else:
+            self.ended = emit is END
+            return emit
         finally:
             self.spent_s += time.perf_counter() - began
 
@@ -96,7 +108,7 @@ class Guarded:
 
     def _overtime(self) -> PluginError:
         self.alive = False
-        if self._request.expired:
+        if self._deadline.expired and self.spent_s < self._allowed_s:
             return PluginError("deadline", "the request's time ran out", reason=Reason.DEADLINE)
         allowed = int(self._allowed_s * 1000)
         return PluginError(
@@ -105,6 +117,8 @@ class Guarded:
 
     def close(self) -> None:
         """Let the generator clean up; what it raises then is nobody's business."""
+        if self.ended:
+            return
         close = getattr(self._iterator, "close", None)
         if close is not None:
             try:
@@ -113,8 +127,8 @@ class Guarded:
                     close()
                 finally:
                     _Clock.timer.disarm()
-            except (Exception, Overtime):  # noqa: BLE001, S110 - the result is complete by now
-                pass
+            except (Exception, Overtime):  # noqa: BLE001 - the result is complete by now
+                _Clock.timer.disarm()
 
 
 def _described(error: PluginError) -> PluginError:

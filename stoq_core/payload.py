@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import uuid
 from collections.abc import Iterator
@@ -159,13 +160,16 @@ def scan_id_for(deployment: str, identity: str, campaign: str = "live") -> str:
 
 def root_id(scan_id: str, ordinal: int) -> str:
     """Deterministic payload id of a root."""
-    return _uuid5(scan_id, f"{ordinal}")
+    return _uuid5(uuid.UUID(scan_id).bytes, f"{ordinal}")
 
 
 def child_id(parent_id: str, plugin: str, ordinal: int) -> str:
     """Deterministic payload id of the `ordinal`-th child that `plugin` took out of the parent."""
-    return _uuid5(parent_id, f"{plugin}\x1f{ordinal}")
+    return _uuid5(bytes.fromhex(parent_id.replace("-", "")), f"{plugin}\x1f{ordinal}")
 
 
-def _uuid5(parent: str, name: str) -> str:
-    return str(uuid.uuid5(uuid.UUID(parent), name))
+def _uuid5(parent: bytes, name: str) -> str:
+    """As `uuid.uuid5` (RFC 9562, 5.5), which costs four times as much through its objects."""
+    made = hashlib.sha1(parent + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(made[16], 16) & 3]
+    return f"{made[:8]}-{made[8:12]}-5{made[13:16]}-{variant}{made[17:20]}-{made[20:32]}"

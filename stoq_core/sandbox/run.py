@@ -13,6 +13,7 @@ from stoq_core.body import Body, BodyWriter, anonymous_file, seal, write_all
 from stoq_core.errors import Reason
 from stoq_core.examine import Task
 from stoq_core.journal import Entry
+from stoq_core.values import plain_text
 
 from . import messages as wire
 from .entries import Received
@@ -210,7 +211,7 @@ def _frame_of(task: Task, sent: list[wire.Entry]) -> tuple[bytes, tuple[int, ...
         bytes_left=task.bytes_left,
         children_left=task.children_left,
         start=task.start,
-        passwords=task.passwords,
+        passwords=[plain_text(one) for one in task.passwords],
         names=task.names,
         prior=task.prior,
         asked=task.asked,

@@ -233,8 +233,8 @@ def memory_of(pid: int) -> bytes:
 OWN_USERS = """
 import json, psutil
 from tests.stoq_core.sandbox.stage import stage
-with stage() as one:
-    one.scan(b"first")
+with stage(sandbox__share_children=True) as one:
+    one.scan(b"first", b"second")
     zygote = psutil.Process(one.sandbox._zygote.pid)
     uids = [child.uids().real for child in zygote.children()]
     print(json.dumps({"uids": uids, "missing": one.sandbox.facts["missing"]}))
