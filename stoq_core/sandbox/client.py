@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from .wire import Closed, Malformed, Overdue
 _HELLO_S = 30.0
 _LAST_WORDS_S = 1.0
 _MOST_STILLBORN = 20
+_SURELY_ALIVE_S = 0.005  # one that spoke just now; should it be dead, its payload goes to another
 _MOST_ZYGOTES = 5
 _RESERVATIONS = 256 * MiB
 """Address space that threads and allocators reserve but do not use."""
@@ -39,7 +41,7 @@ _RESERVATIONS = 256 * MiB
 class Seat:
     """One child and what it has done so far."""
 
-    __slots__ = ("birth", "greeted", "owner", "payloads", "resident_bytes", "zygote")
+    __slots__ = ("birth", "greeted", "owner", "payloads", "seen_at", "zygote")
 
     def __init__(self, zygote: Zygote, birth: Birth) -> None:
         """A child that has been asked for."""
@@ -48,7 +50,7 @@ class Seat:
         self.greeted = False
         self.owner: str | None = None
         self.payloads = 0
-        self.resident_bytes = 0
+        self.seen_at = 0.0
 
 
 class Sandbox:
@@ -161,7 +163,8 @@ class Sandbox:
             for seat in list(self._idle):
                 if shared or seat.owner in (None, owner):
                     self._idle.remove(seat)
-                    if not seat.birth.channel.hung_up:
+                    fresh = time.monotonic() - seat.seen_at < _SURELY_ALIVE_S
+                    if fresh or not seat.birth.channel.hung_up:
                         return seat
                     self.retire(seat)  # it was killed while it had nothing to do
             return self._born()
@@ -209,6 +212,7 @@ class Sandbox:
         with self._lock:
             self._busy.discard(seat)
         seat.payloads += 1
+        seat.seen_at = time.monotonic()
         settings = self._config.sandbox
         grown = done.resident_bytes > settings.recycle_bytes
         if grown or seat.payloads >= settings.recycle_payloads or seat.zygote is not self._zygote:
