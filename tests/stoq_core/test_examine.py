@@ -92,7 +92,7 @@ def surrogate(_payload: Any, job: Any) -> Any:
     job.unread(Reason.CORRUPT, "why\ud800")
     yield Finding("name\ud800", 10**30, "detail\0\ud800", ("T1\ud800",))
     yield Dispatch("nobody\ud800", {"k\ud800": 2**70})
-    yield job.child([b"c"], name="file\ud800\0")
+    yield job.child([b"c"], name="file\ud800\0", should_scan=False)
     raise ValueError("raised\ud800")
 
 
