@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from .body import Body, spill
 from .errors import ErrorReport, Reason, StoqError, Unread
-from .examine import PluginSource, Task
+from .examine import Task
 from .executor import Executor
 from .job import Child, Hint
 from .journal import Emitted, Entry, Journal
@@ -38,12 +38,47 @@ class Scanned(msgspec.Struct, kw_only=True):
     stats: Stats
 
 
+class Known(Protocol):
+    """What the engine must know of a plugin: the plugin itself, or the sandbox's facts about it."""
+
+    @property
+    def name(self) -> str:
+        """As the config and the journal call it."""
+
+    @property
+    def reads_meta(self) -> bool:
+        """True if an occurrence of the same bytes elsewhere may change its result."""
+
+
+class KnownWorker(Known, Protocol):
+    """The same for a worker."""
+
+    @property
+    def runs(self) -> str:
+        """`sandbox` or `broker`."""
+
+
+class PluginIndex(Protocol):
+    """The plugins as far as the engine knows them."""
+
+    @property
+    def always(self) -> tuple[str, ...]:
+        """Workers for every payload."""
+
+    @property
+    def dispatchers(self) -> Sequence[Known]:
+        """In the configured order."""
+
+    def worker(self, name: str) -> KnownWorker:
+        """A worker; raises `PluginLoadError` for one that cannot be had."""
+
+
 class Engine:
     """Scans one request. All that must be deterministic happens here, in tree order."""
 
     def __init__(
         self,
-        plugins: PluginSource,
+        plugins: PluginIndex,
         executor: Executor,
         limits: RequestLimits,
         *,
@@ -341,6 +376,7 @@ class _Scan:
             children_left=self.payloads_left,
             start=self._start_of(node),
             passwords=node.passwords(self.request.passwords),
+            request=self.request.scan_id,
             scratch=self.scratch if self.held > self.drain_at else None,
         )
 

@@ -18,7 +18,7 @@ from .guarded import END, Guarded
 from .job import Job
 from .journal import Dispatched, Emitted, Entry, Finished, Journal, Started
 from .limits import Budget, Deadline, Limits, RequestLimits
-from .payload import Payload
+from .payload import OpaquePayload, Payload
 from .plugin import Dispatcher, Worker
 from .tools import ToolRunner
 
@@ -35,8 +35,8 @@ class PluginSource(Protocol):
         """In the configured order."""
 
     @property
-    def tools(self) -> ToolRunner:
-        """What runs programs for workers."""
+    def tools(self) -> ToolRunner | None:
+        """What runs programs for workers; None where none may run."""
 
     def worker(self, name: str) -> Worker[Any]:
         """A worker, loaded when first asked for; raises `PluginLoadError`."""
@@ -46,7 +46,7 @@ class Task(msgspec.Struct, kw_only=True):
     """One payload's examination: the payload, what it may spend, and what is known beforehand.
 
     `names` replaces `always` and the dispatchers that do not read the meta (an occurrence, semantics
-    7); `prior` are results of workers that ran already and must not run again.
+    7); `prior` are results of workers that ran already and must not run again; `request` is the scan id.
     """
 
     payload: Any
@@ -60,6 +60,7 @@ class Task(msgspec.Struct, kw_only=True):
     prior: dict[str, Any] = {}
     asked: dict[str, list[dict[str, Any]]] = {}
     runs: Literal["sandbox", "broker"] = "sandbox"
+    request: str = ""
     scratch: Path | None = None
 
 
@@ -255,7 +256,8 @@ class _Examination:
         wall_s = min(own.wall_ms or self.task.limits.worker_wall_ms, self.task.limits.worker_wall_ms) / 1000
         job = self._job(label, key, own)
         checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
-        emits = Guarded(call, self.payload, job, wall_s, self.deadline)
+        payload = self.payload if self.task.runs == "sandbox" else OpaquePayload(self.payload)
+        emits = Guarded(call, payload, job, wall_s, self.deadline)
         reports = ReportChecker(self.payload.payload_id)
         failure: PluginError | None = None
         while True:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from .body import Body
+from .limits import MiB
 
 
 class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -94,6 +96,35 @@ class Payload:
     def open(self) -> io.BufferedReader:
         """A seekable reader over the bytes."""
         return self.body.open()
+
+
+class OpaquePayload:
+    """What a network worker gets of a payload: facts to ask with, and bytes to hand on unread.
+
+    There is no view and no reader here on purpose: the broker, which holds the credentials, parses nothing.
+    """
+
+    __slots__ = (
+        "_body", "depth", "extracted_by", "extracted_from", "meta", "name", "payload_id", "sha256", "size",
+    )  # fmt: skip
+
+    def __init__(self, payload: Payload) -> None:
+        """Facts of `payload`; its bytes stay shut."""
+        self.payload_id = payload.payload_id
+        self.meta = payload.meta
+        self.name = payload.name
+        self.size = payload.size
+        self.sha256 = payload.sha256
+        self.depth = payload.depth
+        self.extracted_by = payload.extracted_by
+        self.extracted_from = payload.extracted_from
+        self._body = payload.body
+
+    def upload(self) -> Iterator[bytes]:
+        """The bytes in parts of 1 MiB, for the body of an upload to the worker's own service."""
+        view = self._body.view()
+        for at in range(0, len(view), MiB):
+            yield bytes(view[at : at + MiB])
 
 
 class RequestMeta(msgspec.Struct, frozen=True, kw_only=True):
