@@ -74,7 +74,7 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     "pdf_javascript_on_open": (
         [b"%PDF-1.7\n<</OpenAction 2 0 R>> <</S /JavaScript /JS (x)>>", b"%PDF-1.7\n<</OpenAction<</S/JavaScript/JS 5 0 R>>>>"],
         [b"%PDF-1.7\n<</OpenAction [1 0 R /Fit]>>", b"/OpenAction /JavaScript",
-         b"%PDF-1.7\n<</FT /Tx /AA <</F <</S /JavaScript /JS (AFNumber_Format\\(2, 0, 0, 0, \"\", true\\);)>>>>>>"],
+         b'%PDF-1.7\n<</FT /Tx /AA <</F <</S /JavaScript /JS (AFNumber_Format\\(2, 0, 0, 0, "", true\\);)>>>>>>'],
     ),
     "pdf_javascript_unpacks_code": (
         [b"%PDF-1.7\n<</S /JavaScript /JS (eval\\(unescape\\('%75%6e'\\)\\))>>",
