@@ -28,6 +28,8 @@ UNKNOWN = FileType("application/octet-stream", "unknown", "", "unknown", 0.0)
 TEXT = _kind("text/plain", "txt", "text")
 ZIP = _kind("application/zip", "zip", "archive")
 TAR = _kind("application/x-tar", "tar", "archive")
+FAT = _kind("application/x-mach-binary", "macho", "executable", "")
+CLASS = _kind("application/java-vm", "class", "executable")
 PE = _kind("application/vnd.microsoft.portable-executable", "pe", "executable", "exe")
 
 # First four bytes → the prefixes to compare in full, longest first.
@@ -72,7 +74,7 @@ for _prefix, _type in (
     (b"conectix", _kind("application/x-vhd", "vhd", "archive")),
     (b"vhdxfile", _kind("application/x-vhdx", "vhdx", "archive")),
     (b"\x7fELF", _kind("application/x-elf", "elf", "executable", "")),
-    (b"\xca\xfe\xba\xbe", _kind("application/x-mach-binary", "macho", "executable", "")),
+    (b"\xca\xfe\xba\xbe", FAT),
     (b"\xfe\xed\xfa\xce", _kind("application/x-mach-binary", "macho", "executable", "")),
     (b"\xfe\xed\xfa\xcf", _kind("application/x-mach-binary", "macho", "executable", "")),
     (b"\xce\xfa\xed\xfe", _kind("application/x-mach-binary", "macho", "executable", "")),
@@ -155,7 +157,8 @@ def identify(view: memoryview) -> FileType:
 def _by_prefix(head: bytes) -> FileType | None:
     for prefix, kind in _PREFIXES.get(head[:4], ()):
         if head.startswith(prefix):
-            return kind
+            # a class's version (45 and up) stands where the other format counts its architectures
+            return CLASS if kind is FAT and int.from_bytes(head[4:8], "big") >= 45 else kind
     for prefix, kind in _SHORT:
         if head.startswith(prefix):
             return kind

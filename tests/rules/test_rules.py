@@ -42,7 +42,7 @@ def stored(name: str) -> bytes:
 
 SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     "eicar_test_file": ([eicar(), eicar() + b"\r\n"], [b"see: " + eicar(), eicar() + bytes(200)]),
-    "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30)]),
+    "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30), b"\x7fELF" + bytes(900) + b"PK\x03\x04PK\x01\x02PK\x05\x06PK\x06\x07" + bytes(90)]),
     "pe_packed_upx": ([pe([b"UPX0", b"UPX1"], b"UPX!")], [pe([b".text"], b"UPX!"), pe([b"UPX0"])]),
     "pe_packer_section_name": ([pe([b".text", b".vmp0"]), pe([b".themida"])], [pe([b".text", b".data"])]),
     "pe_injects_into_processes": (
@@ -71,9 +71,20 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b'<w:instrText>DDEAUTO c:\\\\windows\\\\system32\\\\cmd.exe "/k calc"</w:instrText>', b"a,b\n=cmd|'/c calc'!A1\n"],
         [b"<w:instrText>PAGE</w:instrText>", b"a,b\n=SUM(A1:A2)\n", b"he said DDE and cmd"],
     ),
-    "pdf_runs_on_open": (
-        [b"%PDF-1.7\n<</OpenAction 2 0 R>> <</S /JavaScript /JS (x)>>", b"%PDF-1.4 <</S /Launch /F (cmd.exe)>>"],
-        [b"%PDF-1.7\n<</OpenAction [1 0 R /Fit]>>", b"/OpenAction /JavaScript"],
+    "pdf_javascript_on_open": (
+        [b"%PDF-1.7\n<</OpenAction 2 0 R>> <</S /JavaScript /JS (x)>>", b"%PDF-1.7\n<</OpenAction<</S/JavaScript/JS 5 0 R>>>>"],
+        [b"%PDF-1.7\n<</OpenAction [1 0 R /Fit]>>", b"/OpenAction /JavaScript",
+         b'%PDF-1.7\n<</FT /Tx /AA <</F <</S /JavaScript /JS (AFNumber_Format\\(2, 0, 0, 0, "", true\\);)>>>>>>'],
+    ),
+    "pdf_javascript_unpacks_code": (
+        [b"%PDF-1.7\n<</S /JavaScript /JS (eval\\(unescape\\('%75%6e'\\)\\))>>",
+         b"%PDF-1.4 <</S/JavaScript/JS(this.exportDataObject({cName:'a.exe', nLaunch:2});)>>"],
+        [b"%PDF-1.7\n<</S /JavaScript /JS (AFNumber_Format\\(2\\))>>", b"eval(unescape('%75')) in prose",
+         b"%PDF-1.7\n(how to eval\\(unescape\\(x\\)\\) in a browser)"],
+    ),
+    "pdf_starts_program": (
+        [b"%PDF-1.4 <</S /Launch /F (cmd.exe)>>", b"%PDF-1.4 <</S/Launch/Win<</F(powershell.exe)/P(-enc x)>>>>"],
+        [b"%PDF-1.4 <</S /Launch /F (chapter2.pdf)>>", b"/Launch /F (cmd.exe)"],
     ),
     "rtf_equation_exploit": (
         [b"{\\rtf1{\\object\\objdata 0105000002000000" + b"Equation.3".hex().encode() + b"}}"],
@@ -106,7 +117,9 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     ),
     "html_smuggles_file": (
         [b"<html><script>var d=atob('" + B64 + b"');var b=new Blob([d]);a.href=URL.createObjectURL(b);a.download='x.iso';a.click()</script>"],
-        [b"<html><script>a.href=URL.createObjectURL(new Blob([csv]));a.download='t.csv';a.click()</script>"],
+        [b"<html><script>a.href=URL.createObjectURL(new Blob([csv]));a.download='t.csv';a.click()</script>",
+         b"(function(){var d=atob('" + B64 + b"');var b=new Blob([d]);a.href=URL.createObjectURL(b);a.download='x';a.click()})();" + bytes(5000) + b"<svg>",
+         b"<html><script>atob(x)" + b" " * 9000 + b"new Blob([d]);URL.createObjectURL(b);a.download='x';a.click();f='" + B64 + b"'</script>"],
     ),
     "html_password_form_to_elsewhere": (
         [b'<form action="http://203.0.113.7/x"><input name=p type="password">', b'<title>Office 365 sign in</title><form action="next.php"><input type=password>'],

@@ -30,6 +30,8 @@ from stoq_core.testing import make, payload, run
         (b"\xff\xfeh\0i\0", "txt"),
         (b"MZ" + bytes(58) + b"\x40\0\0\0PE\0\0", "pe"),
         (b"MZ" + bytes(62), "mz"),
+        (b"\xca\xfe\xba\xbe\0\0\0\x41" + bytes(60), "class"),
+        (b"\xca\xfe\xba\xbe\0\0\0\x02" + bytes(60), "macho"),
     ],
 )
 def test_known_types(content: bytes, label: str) -> None:
