@@ -159,8 +159,8 @@ def _compiled(terms: tuple[str, ...]) -> tuple[Any, dict[str, _How]]:
     seen: set[bytes] = set()
     for index, term in enumerate(terms):
         plain = term.encode()
-        for part, keys in enumerate(_xor_keys(plain)):
-            lines.append(f'$x{index}_{part} = "{_quoted(plain)}" xor({keys})')
+        for part, span in enumerate(_xor_keys(plain)):
+            lines.append(f'$x{index}_{part} = "{_quoted(plain)}" xor({span})')
         seen.update((plain, *(bytes(one ^ key for one in plain) for key in range(1, 256))))
     for index, term in enumerate(terms):
         for operation, keys, apply in _OPERATIONS:
