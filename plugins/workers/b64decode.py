@@ -33,6 +33,7 @@ _RUN = re.compile(
 _WIDE_RUN = re.compile(rb"(?:[A-Za-z0-9+/_-]\0){16,}+(?:=\0){0,2}")
 _LINE = re.compile(rb"[A-Za-z0-9+/_-]+")
 _STANDARD_RUN = re.compile(rb"[A-Za-z0-9+/]{16,}+")
+_WORDS = re.compile(rb"\S[ \t]++\S")
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 
 
@@ -123,7 +124,7 @@ class _Piece(NamedTuple):
 def _whole(view: memoryview) -> _Piece | None:
     """The payload as one piece, if there is nothing in it but base64, white space and padding."""
     head = bytes(view[:4096])
-    if head.translate(None, _ALPHABET + _SPACE + b"="):
+    if head.translate(None, _ALPHABET + _SPACE + b"=") or _WORDS.search(view):
         return None
     seen = letters = 0  # without white space; without padding
     for at in range(0, len(view), _CHUNK_BYTES):
@@ -190,6 +191,8 @@ def _valid(view: memoryview, piece: _Piece, least: int) -> bool:
 
 def _looks_encoded(view: memoryview, piece: _Piece) -> bool:
     text = bytes(view[piece.start : piece.end])
+    if (b"-" in text or b"_" in text) and (b"+" in text or b"/" in text):
+        return False
     if piece.whole and len(text) <= _LEAST_LINE:
         return True
     if not text.translate(None, _HEX_DIGITS + _SPACE + b"\0="):

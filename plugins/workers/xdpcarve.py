@@ -73,7 +73,7 @@ class Xdpcarve(Worker[XdpcarveOptions]):
             raise ConfigError(f"worker.{name}.elements: {bad[0]!r} is no element's name")
         names = b"|".join(re.escape(one.encode()) for one in options.elements)
         prefix = rb"<(/?)(?:[A-Za-z_][A-Za-z0-9_.-]{0,63}+:)?"
-        self._marks = re.compile(prefix + rb"(" + names + rb")(?=[\s/>])[^<>]*+>?", re.IGNORECASE)
+        self._marks = re.compile(prefix + rb"(" + names + rb")(?=[\s/<>]|\Z)[^<>]*+>?", re.IGNORECASE)
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield a child an element, then one `XdpcarveResult`."""
