@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -48,8 +48,8 @@ class ExtraField(msgspec.Struct, frozen=True):
     data: str
 
 
-class ZipRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One header as it stands; `crc32` in hex, `modified` in DOS's local time, the rest as in APPNOTE 4.4."""
+class LocalRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A local header as it stands; `crc32` in hex, `modified` in DOS's local time, the rest as in 4.4."""
 
     offset: int
     name: str
@@ -60,14 +60,19 @@ class ZipRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     crc32: str
     packed: int
     size: int
-    extra: list[ExtraField] = []
-    version_made: int | None = None
-    system: str | None = None
-    disk: int | None = None
-    internal_attributes: int | None = None
-    external_attributes: int | None = None
-    header_offset: int | None = None
-    comment: str | None = None
+    extra: list[ExtraField]
+
+
+class CentralRecord(LocalRecord, frozen=True, kw_only=True):
+    """A central header: what a local one has, and where it says that one stands."""
+
+    version_made: int
+    system: str
+    disk: int
+    internal_attributes: int
+    external_attributes: int
+    header_offset: int
+    comment: str
 
 
 class EndRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -251,31 +256,40 @@ def text_of(raw: bytes, flags: int) -> str:
         return raw.decode("utf-8" if flags & _UTF8 else "cp437", "replace")
 
 
-def record_of(header: Header) -> ZipRecord:
-    """A header as the result shows it."""
-    central = len(header.fields) > 6
-    version, flags, method, time, date, crc = header.fields[1:7] if central else header.fields
-    facts: dict[str, object] = {}
-    if central:
-        made, *_, disk, internal, external = header.fields
-        facts = {
-            "version_made": made & 0xFF, "system": _SYSTEMS.get(made >> 8, str(made >> 8)), "disk": disk,
-            "internal_attributes": internal, "external_attributes": external, "header_offset": header.header,
-            "comment": text_of(header.comment, flags)[:_TEXT] or None,
-        }  # fmt: skip
-    return ZipRecord(
-        offset=header.at,
-        name=text_of(header.name, flags)[:_TEXT],
-        version_needed=version,
-        flags=flags,
-        method=_METHODS.get(method, f"method {method}"),
-        modified=_dos_time(date, time),
-        crc32=f"{crc:08x}",
-        packed=header.packed,
-        size=header.size,
-        extra=_shown_fields(header.extra),
-        **facts,  # type: ignore[arg-type]
+def local_record(header: Header) -> LocalRecord:
+    """A local header as the result shows it."""
+    return LocalRecord(**_facts(header, header.fields))
+
+
+def central_record(header: Header) -> CentralRecord:
+    """A central header as the result shows it."""
+    made, *_, disk, internal, external = header.fields
+    return CentralRecord(
+        **_facts(header, header.fields[1:7]),
+        version_made=made & 0xFF,
+        system=_SYSTEMS.get(made >> 8, str(made >> 8)),
+        disk=disk,
+        internal_attributes=internal,
+        external_attributes=external,
+        header_offset=header.header,
+        comment=text_of(header.comment, header.fields[2])[:_TEXT],
     )
+
+
+def _facts(header: Header, fields: tuple[int, ...]) -> dict[str, Any]:
+    version, flags, method, time, date, crc = fields
+    return {
+        "offset": header.at,
+        "name": text_of(header.name, flags)[:_TEXT],
+        "version_needed": version,
+        "flags": flags,
+        "method": _METHODS.get(method, f"method {method}"),
+        "modified": _dos_time(date, time),
+        "crc32": f"{crc:08x}",
+        "packed": header.packed,
+        "size": header.size,
+        "extra": _shown_fields(header.extra),
+    }
 
 
 def _shown_fields(extra: bytes) -> list[ExtraField]:

@@ -10,16 +10,18 @@ import msgspec
 
 from plugins._zip_records import (
     LOCAL,
+    CentralRecord,
     EndRecord,
     Header,
+    LocalRecord,
     Span,
-    ZipRecord,
     after_data,
     central_at,
+    central_record,
     end_of,
     ends,
     local_at,
-    record_of,
+    local_record,
     text_of,
 )
 from stoq_core.job import Job
@@ -49,8 +51,8 @@ class XyzOptions(Options, frozen=True):
 class XyzFile(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A member's `central` and `local` record; `deltas` names the fields in which they differ."""
 
-    central: ZipRecord | None = None
-    local: ZipRecord | None = None
+    central: CentralRecord | None = None
+    local: LocalRecord | None = None
     deltas: list[str] = []
 
 
@@ -138,8 +140,8 @@ class Xyz(Worker[XyzOptions]):
             result.orphans += central is None
             if len(result.files) < self.options.max_members and room > 0:
                 file = XyzFile(
-                    central=record_of(central) if central else None,
-                    local=record_of(local) if local else None,
+                    central=central_record(central) if central else None,
+                    local=local_record(local) if local else None,
                     deltas=names,
                 )
                 room -= len(msgspec.json.encode(file))
