@@ -9,23 +9,48 @@ import msgspec
 
 from .body import Body
 from .errors import ErrorReport, LimitReached, PluginError, Reason
-from .job import Archive, Child, Dispatch, Finding, Hint
+from .job import Archive, Child, Dispatch, Finding, Hint, On
 from .limits import Budget, RequestLimits
 from .payload import PayloadMeta
 from .values import ValueLimits, plain, plain_text
 
 _MAX_EMITS = 20_000
 _MAX_TEXT = 4_096
+_MAX_SCORE = 1_000_000
 
 
 class EmitChecker:
     """One plugin's emits on one payload; counts them and turns each into what the journal holds."""
 
-    __slots__ = ("_budget", "_emits", "_keys", "_may_dispatch", "_plugin", "_values")
+    __slots__ = (
+        "_budget",
+        "_decorates",
+        "_emits",
+        "_keys",
+        "_may_dispatch",
+        "_may_lower",
+        "_plugin",
+        "_values",
+    )
 
-    def __init__(self, plugin: str, limits: RequestLimits, budget: Budget, *, may_dispatch: bool) -> None:
-        """`budget` is the examination's own; children are paid from it when they are received."""
+    def __init__(
+        self,
+        plugin: str,
+        limits: RequestLimits,
+        budget: Budget,
+        *,
+        may_dispatch: bool,
+        decorates: bool = False,
+        may_lower: bool = False,
+    ) -> None:
+        """`budget` is the examination's own; children are paid from it when they are received.
+
+        A plugin that `decorates` may say which payload a finding is `On`; one that `may_lower` may give
+        negative scores.
+        """
         self._plugin = plugin
+        self._decorates = decorates
+        self._may_lower = may_lower
         self._budget = budget
         self._may_dispatch = may_dispatch
         self._keys: set[str] = set()
@@ -44,7 +69,9 @@ class EmitChecker:
         if self._emits > _MAX_EMITS:
             raise LimitReached(Reason.RESULT_TOO_LARGE, f"more than {_MAX_EMITS} emits", allowed=_MAX_EMITS)
         if kind is Finding:
-            yield _finding(emit)
+            yield _finding(emit, may_lower=self._may_lower)
+        elif kind is On:
+            yield self._on(emit)
         elif kind is Dispatch:
             yield self._dispatch(emit)
         elif kind is Hint:
@@ -87,6 +114,13 @@ class EmitChecker:
         self._budget.spend(body.size)
         return Child(body=body, meta=_meta(child.meta), truncated=truncated)
 
+    def _on(self, emit: On) -> On:
+        if not self._decorates:
+            raise PluginError("wrong_type", "only a decorator may speak of other payloads")
+        if not isinstance(emit.payload_id, str) or not isinstance(emit.finding, Finding):
+            raise PluginError("wrong_type", "On has a payload's id and a Finding")
+        return On(emit.payload_id, _finding(emit.finding, may_lower=self._may_lower))
+
     def _dispatch(self, emit: Dispatch) -> Dispatch:
         if not self._may_dispatch:
             raise PluginError("wrong_type", "a broker worker dispatches nothing")
@@ -114,13 +148,15 @@ def _meta(meta: Any) -> PayloadMeta:
     )
 
 
-def _finding(emit: Finding) -> Finding:
+def _finding(emit: Finding, *, may_lower: bool) -> Finding:
     if not isinstance(emit.name, str) or not isinstance(emit.score, int):
         raise PluginError("wrong_type", "a Finding has a name (text) and a score (whole number)")
-    if emit.score < 0:
+    if emit.score < 0 and not may_lower:
         raise PluginError("negative_score", f"{_short(emit.name)!r}: only `reputation` may lower a score")
     attack = tuple(_short(one) for one in emit.attack if isinstance(one, str))
-    return Finding(_short(emit.name), min(emit.score, 1_000_000), _short(str(emit.detail)), attack)
+    return Finding(
+        _short(emit.name), max(-_MAX_SCORE, min(emit.score, _MAX_SCORE)), _short(str(emit.detail)), attack
+    )
 
 
 def _hint(emit: Hint) -> Hint:
