@@ -7,6 +7,7 @@ each key, and all of them are looked for in one pass.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, NamedTuple
 
@@ -19,7 +20,7 @@ from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
 
 _LEAST_TERM, _MOST_TERM, _MOST_TERMS = 5, 128, 64
-_MATCHES_A_PATTERN = 1_000
+_MATCHES_A_PATTERN = 100
 _HITS_A_KEY = 10
 _MOST_HITS = 1_000
 
@@ -77,7 +78,8 @@ class Xorsearch(Worker[XorsearchOptions]):
         """Refuse terms that everything would match, or that are too long."""
         super().__init__(options, name)
         self._terms = tuple(dict.fromkeys(options.terms))
-        self._rules: Any = None
+        self._compiled: tuple[Any, dict[str, _How]] | None = None
+        self._own = threading.local()  # a scanner serves one thread, and to make one takes 8 ms
         for term in self._terms:
             if not _LEAST_TERM <= len(term.encode()) <= _MOST_TERM or len(set(term)) < 3:
                 raise ConfigError(
@@ -103,17 +105,32 @@ class Xorsearch(Worker[XorsearchOptions]):
         yield XorsearchResult({op: dict(sorted(keys.items())) for op, keys in sorted(hits.items())}, count)
 
     def _found(self, payload: Payload, job: Job) -> Iterator[tuple[int, _How]]:
-        if self._rules is None:
-            self._rules = _compiled(self._terms)
-        for rule in _scan(self._rules[0], payload, job):
+        scanner, hows = self._scanner()
+        try:
+            rules = _scan(scanner, payload, job)
+        except PluginError:
+            del self._own.scanner  # what an interrupted scan left in it is not known
+            raise
+        for rule in rules:
             for pattern in rule.patterns:
-                known = self._rules[1].get(pattern.identifier)
+                known = hows.get(pattern.identifier)
                 for match in pattern.matches:
                     if known is None:
                         term = self._terms[int(pattern.identifier[2:].partition("_")[0])]
                         yield match.offset, _How("XOR", match.xor_key or 0, term)
                     else:
                         yield match.offset, known
+
+    def _scanner(self) -> tuple[Any, dict[str, _How]]:
+        """The thread's scanner, and what its patterns stand for; made when first asked for."""
+        if self._compiled is None:
+            self._compiled = _compiled(self._terms)
+        if not hasattr(self._own, "scanner"):
+            import yara_x
+
+            self._own.scanner = yara_x.Scanner(self._compiled[0])
+            self._own.scanner.max_matches_per_pattern(_MATCHES_A_PATTERN)
+        return self._own.scanner, self._compiled[1]
 
 
 class _How(NamedTuple):
@@ -185,11 +202,9 @@ def _quoted(plain: bytes) -> str:
     return "".join(f"\\x{one:02x}" for one in plain)
 
 
-def _scan(rules: Any, payload: Payload, job: Job) -> tuple[Any, ...]:
+def _scan(scanner: Any, payload: Payload, job: Job) -> tuple[Any, ...]:
     import yara_x
 
-    scanner = yara_x.Scanner(rules)
-    scanner.max_matches_per_pattern(_MATCHES_A_PATTERN)
     scanner.set_timeout(max(1, int(job.deadline.left_ms // 1000)))
     fd = payload.body.fd
     try:
