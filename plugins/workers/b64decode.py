@@ -22,6 +22,7 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")
 _CHUNK_BYTES = 1 << 20
 _LETTERS_A_SPACE = 20  # prose has a space every six letters, base64 a line break every 64 or 76
 _SPACE_AT_ENDS = 4
+_SAMPLE_BYTES = 4_096
 _BACKSLASH = 0x5C
 _LEAST_LINE = 16
 # A run: lines of the alphabet with one line break between each, a shorter last line, padding. All
@@ -124,20 +125,23 @@ class _Piece(NamedTuple):
 def _whole(view: memoryview) -> _Piece | None:
     """The payload as one piece, if there is nothing in it but base64, white space and padding."""
     head = bytes(view[:4096])
-    if head.translate(None, _ALPHABET + _SPACE + b"=") or _WORDS.search(view):
+    if head.translate(None, _ALPHABET + _SPACE + b"=") or _WORDS.search(head):
         return None
-    seen = letters = 0  # without white space; without padding
+    seen = letters = spaces = 0  # without white space; without padding
     for at in range(0, len(view), _CHUNK_BYTES):
         text = bytes(view[at : at + _CHUNK_BYTES]).translate(None, _SPACE)
         body = text.rstrip(b"=") if at + _CHUNK_BYTES >= len(view) else text
         if body.translate(None, _ALPHABET) or len(text) - len(body) > 2:
             return None
+        spaces += len(view[at : at + _CHUNK_BYTES]) - len(text)
         seen += len(text)
         letters += len(body)
     piece = _Piece(0, len(view), whole=True)
     good = letters >= 4 and letters % 4 != 1 and (seen == letters or not seen % 4)
-    good = good and (len(view) - seen) * _LETTERS_A_SPACE <= letters + _SPACE_AT_ENDS * _LETTERS_A_SPACE
-    return _named(view, piece) if good and _looks_encoded(view, piece) else None
+    good = good and spaces * _LETTERS_A_SPACE <= letters + _SPACE_AT_ENDS * _LETTERS_A_SPACE
+    if not good or (spaces and _WORDS.search(view)):
+        return None
+    return _named(view, piece) if _looks_encoded(view, piece) else None
 
 
 def _blocks(view: memoryview, start: int, end: int, least: int) -> Iterator[_Piece]:
@@ -190,11 +194,17 @@ def _valid(view: memoryview, piece: _Piece, least: int) -> bool:
 
 
 def _looks_encoded(view: memoryview, piece: _Piece) -> bool:
+    """One alphabet alone, and neither hex nor words: told by the first letters where they suffice."""
     text = bytes(view[piece.start : piece.end])
     if (b"-" in text or b"_" in text) and (b"+" in text or b"/" in text):
         return False
     if piece.whole and len(text) <= _LEAST_LINE:
         return True
+    return any(_is_mixed(part) for part in (text[:_SAMPLE_BYTES], text))
+
+
+def _is_mixed(text: bytes) -> bool:
+    """Letters of both cases, and some that no hex digit is."""
     if not text.translate(None, _HEX_DIGITS + _SPACE + b"\0="):
         return False
     return text.lower() != text and text.upper() != text
