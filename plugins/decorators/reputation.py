@@ -18,7 +18,7 @@ from stoq_core.response import PayloadReport, ScanResponse
 _ALGORITHMS = {64: "sha256", 40: "sha1", 32: "md5"}
 _DIGEST = re.compile(r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{64}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{32})(?![0-9A-Za-z])")
 _COMMENTS = ("#", ";", "//")
-_MOST_DIGESTS = 5_000_000
+_MOST_DIGESTS = 2_000_000  # about 90 bytes of memory each
 _MOST_LISTED = 1_000
 
 

@@ -41,7 +41,7 @@ _HEX_DIGITS = b"0123456789abcdefABCDEF"
 class B64decodeOptions(Options, frozen=True):
     """What counts as base64."""
 
-    min_bytes: Annotated[int, about("shortest decoded size of a run inside other bytes", ge=12)] = 64
+    min_bytes: Annotated[int, about("shortest decoded size of a run inside other bytes", ge=12)] = 40
     max_runs: Annotated[int, about("runs decoded in one payload", ge=1)] = 1_000
 
 

@@ -98,7 +98,7 @@ def test_text_in_utf16_is_read() -> None:
         b"The quick brown fox jumps over the lazy dog " * 40,
         b"THISISASHOUTEDLINEWITHOUTANYSPACES" * 9 + b"!",
         b"A" * 4000,
-        b"aB3x" * 20 + b" aB3x",  # 60 bytes: under min_bytes
+        b"aB3x" * 13 + b" aB3x",  # 39 bytes: under min_bytes
         b"!" + LONG[:101] + b"!",  # a length that no base64 has
         b"--- " + b"aB3x+" * 30 + b"_-" * 90,
         b"",
