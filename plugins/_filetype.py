@@ -128,6 +128,10 @@ _TEXT_KINDS: tuple[tuple[re.Pattern[bytes], FileType], ...] = (
         _kind("text/html", "html", "text"),
     ),
     (re.compile(rb"\A\s{0,64}<svg[\s>]", re.IGNORECASE), _kind("image/svg+xml", "svg", "image")),
+    (
+        re.compile(rb"\A\s{0,64}<[?!A-Za-z][^\0]{0,3900}?ns\.adobe\.com/xdp/"),
+        _kind("application/vnd.adobe.xdp+xml", "xdp", "document"),
+    ),
     (re.compile(rb"\A\s{0,64}<\?xml"), _kind("text/xml", "xml", "text")),
     (re.compile(rb"\A\s{0,64}[\[{]\s*[\"\[{\]}0-9]"), _kind("application/json", "json", "text")),
     (

@@ -89,6 +89,7 @@ HEAVY = {
     "puremagic",
     "py7zr",
     "obstore",
+    "jinja2",
     "asyncio",
     "cryptography",
     "multiprocessing",
