@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -53,8 +54,9 @@ def survives(sandbox: Stage, payloads: int, every: int) -> None:
         while not done.wait(every * 0.0004):
             children = psutil.Process(sandbox.sandbox._zygote.pid).children()
             if children:
-                os.kill(dice.choice(children).pid, signal.SIGKILL)
-                killed += 1
+                with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
+                    os.kill(dice.choice(children).pid, signal.SIGKILL)
+                    killed += 1
 
     thread = threading.Thread(target=killer)
     thread.start()
