@@ -103,7 +103,7 @@ class EmitChecker:
         if body.size > room:
             body, truncated = Body(bytes(body.view()[:room])), reason
         self._budget.spend(body.size)
-        return Child(body=body, meta=_meta(child.meta), truncated=truncated)
+        return Child(body=body, meta=checked_meta(child.meta), truncated=truncated)
 
     def _dispatch(self, emit: Dispatch) -> Dispatch:
         if not self._may_dispatch:
@@ -179,7 +179,8 @@ def _body(content: Any) -> Body:
     return Body(bytes(content))
 
 
-def _meta(meta: Any) -> PayloadMeta:
+def checked_meta(meta: Any) -> PayloadMeta:
+    """A payload's meta as documents and databases take it; raises `PluginError` for what is none."""
     if not isinstance(meta, PayloadMeta):
         raise PluginError("wrong_type", f"a child's meta is a PayloadMeta, not {_type_name(meta)}")
     names = [_short(one) for one in meta.dispatch_to if isinstance(one, str)]
@@ -204,11 +205,11 @@ def _finding(emit: Finding) -> Finding:
 def _hint(emit: Hint) -> Hint:
     if emit.kind != "password" or not isinstance(emit.value, str):
         raise PluginError("wrong_type", "a Hint is ('password', text)")
-    return Hint("password", emit.value[:_MAX_TEXT])
+    return Hint("password", _short(emit.value))
 
 
 def _short(text: str) -> str:
-    return plain_text(text[:_MAX_TEXT])
+    return plain_text(text[:_MAX_TEXT])[:_MAX_TEXT]
 
 
 def _type_name(value: Any) -> str:

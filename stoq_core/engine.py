@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from .body import Body, spill
+from .emits import checked_meta
 from .errors import ErrorReport, Reason, StoqError, Unread
 from .examine import Task
 from .executor import Executor
@@ -141,7 +142,8 @@ class _Scan:
     # -- taking in --------------------------------------------------------------------------------
 
     def _root(self, ordinal: int, payload: Payload) -> None:
-        root = Payload(payload.body, payload.meta, payload_id=root_id(self.request.scan_id, ordinal))
+        meta = checked_meta(payload.meta)  # whoever calls the library may put anything into it
+        root = Payload(payload.body, meta, payload_id=root_id(self.request.scan_id, ordinal))
         if self.payloads_left <= 0:
             self.unread.append(
                 Unread(reason=Reason.TOO_MANY_PAYLOADS, message=f"root {ordinal} was not taken")

@@ -42,19 +42,19 @@ class Guarded:
     """Step through a plugin's iterator under the watchdog; everything it raises is a `PluginError`."""
 
     __slots__ = (
-        "_allowed_s", "_call", "_iterator", "_job", "_payload", "_request", "alive", "ended", "spent_s",
+        "_allowed_s", "_call", "_deadline", "_iterator", "_job", "_payload", "alive", "ended", "spent_s",
     )  # fmt: skip
 
     def __init__(
-        self, call: Any, payload: Payload | OpaquePayload, job: Job, allowed_s: float, request: Deadline
+        self, call: Any, payload: Payload | OpaquePayload, job: Job, allowed_s: float, deadline: Deadline
     ) -> None:
-        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s`, while `request` has time.
+        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s` in all.
 
-        Time in which the plugin is paused, because what it has yielded is examined first, does not
-        count against it.
+        `deadline` is the request's. Time in which the plugin is paused, because what it has yielded
+        is examined first, does not count against it.
         """
+        self._deadline = deadline
         self._call, self._payload, self._job, self._allowed_s = call, payload, job, allowed_s
-        self._request = request
         self._iterator: Iterator[Any] | None = None
         self.spent_s = 0.0
         self.alive = True
@@ -62,7 +62,7 @@ class Guarded:
 
     def next(self) -> Any:
         """The next emit, or `END`."""
-        self._job.deadline = self._request.sooner((self._allowed_s - self.spent_s) * 1000)
+        self._job.deadline = self._deadline.sooner((self._allowed_s - self.spent_s) * 1000)
         left_s = self._job.deadline.left_ms / 1000
         if left_s <= 0:
             raise self._overtime()
@@ -108,7 +108,7 @@ class Guarded:
 
     def _overtime(self) -> PluginError:
         self.alive = False
-        if self._request.expired and self.spent_s < self._allowed_s:
+        if self._deadline.expired and self.spent_s < self._allowed_s:
             return PluginError("deadline", "the request's time ran out", reason=Reason.DEADLINE)
         allowed = int(self._allowed_s * 1000)
         return PluginError(

@@ -121,7 +121,11 @@ class _Plain:
         self.bytes_left -= len(text)
         if self.bytes_left < 0:
             raise _too_large("bytes", self.limits.bytes)
-        return text if text.isascii() and "\x00" not in text else plain_text(text)
+        if text.isascii() and "\x00" not in text:
+            return text
+        made = plain_text(text)
+        self._fits(len(made) - len(text))  # what escaping adds counts, too
+        return made
 
     def _integer(self, value: int) -> int | str:
         if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:

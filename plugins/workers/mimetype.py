@@ -58,10 +58,10 @@ class Mimetype(Worker[MimetypeOptions]):
 @cache
 def _marks() -> re.Pattern[bytes]:
     """All marks that the library looks for from the start: it compares each in turn, 0.4 ms a payload."""
-    import puremagic
+    from puremagic import main as library
 
     found: dict[int, set[bytes]] = {}
-    for row in puremagic.magic_header_array:
+    for row in library.magic_header_array:
         if 0 <= row.offset < _LIBRARY_BYTES:
             found.setdefault(row.offset, set()).add(re.escape(row.byte_match))
     places = [b".{%d}(?:%b)" % (offset, b"|".join(sorted(marks))) for offset, marks in sorted(found.items())]
@@ -69,11 +69,11 @@ def _marks() -> re.Pattern[bytes]:
 
 
 def _has_mark(head: bytes) -> bool:
-    import puremagic
+    from puremagic import main as library
 
     return _marks().match(head) is not None or any(
         head.startswith(row.byte_match, len(head) + row.offset)
-        for row in puremagic.magic_footer_array
+        for row in library.magic_footer_array
         if len(head) + row.offset >= 0
     )
 

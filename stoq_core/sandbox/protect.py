@@ -132,8 +132,8 @@ class Protector:
         if uid is None:
             raise _Unavailable(self._uid_trouble)
         os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
+        os.setgid(uid)  # real, effective and saved, since this is root
+        os.setuid(uid)
 
     def _check_opaque(self) -> None:
         """Try it: a broker that is not opaque, or this one's rights, would let us read it."""
