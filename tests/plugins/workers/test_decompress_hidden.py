@@ -104,9 +104,11 @@ def test_ordinary_zips_have_no_gaps() -> None:
         """Cannot seek, so that sizes stand behind the data."""
 
         def writable(self) -> bool:
+            """Yes."""
             return True
 
         def write(self, data: Any) -> int:
+            """Into the buffer."""
             return out.write(data)
 
     with zipfile.ZipFile(Pipe(), "w", zipfile.ZIP_DEFLATED) as made:  # type: ignore[arg-type]

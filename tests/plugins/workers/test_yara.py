@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from plugins import _yara
 from plugins.dispatchers.yara import Yara as Dispatcher
+from plugins.workers.entropy import Entropy
 from plugins.workers.yara import Yara
-from stoq_core.body import Body, anonymous_file
+from stoq_core.body import Body, BodyWriter, anonymous_file
 from stoq_core.errors import RulesError
 from stoq_core.limits import Deadline, MiB
 from stoq_core.testing import make, payload, run
@@ -220,3 +222,17 @@ def test_any_bytes_end_in_emits(head: bytes, rest: bytes) -> None:
         assert all(
             0 <= one["offset"] <= one["offset"] + one["length"] <= len(content) for one in match["strings"]
         )
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="there is no /proc/self/maps here")
+@pytest.mark.parametrize("plugin", [Yara, Entropy])
+def test_a_large_payload_does_not_stay_mapped(plugin: type[Any]) -> None:
+    """The library keeps the last file that it scanned: a released payload must not stay in memory so."""
+    writer = BodyWriter()
+    for _ in range(60):  # from about 50 MiB on it maps the file
+        writer.write(bytes(MiB))
+    body = writer.finish()
+    assert body.fd is not None
+    assert run(make(plugin), payload(body)).error is None
+    body.release()
+    assert "/memfd:stoq" not in Path("/proc/self/maps").read_text()
