@@ -38,6 +38,9 @@ _RESERVATIONS = 256 * MiB
 """Address space that threads and allocators reserve but do not use."""
 
 
+_MOVING = threading.Lock()
+
+
 class Seat:
     """One child and what it has done so far."""
 
@@ -73,6 +76,7 @@ class Sandbox:
         self._zygotes = 0
         self._missing: dict[str, str] | None = None
         self._broker: Inline | None = None
+        self._pid = os.getpid()
         self._start = wire.Start(
             shipped=str(shipped),
             extra=[str(one) for one in extra],
@@ -102,8 +106,28 @@ class Sandbox:
     def _new_zygote(self) -> Zygote:
         self._zygotes += 1
         if self._zygotes > _MOST_ZYGOTES:
-            raise ZygoteGone(f"the sandbox's zygote ended {_MOST_ZYGOTES} times; `stoq doctor` may say why")
+            raise ZygoteGone(
+                f"the sandbox's zygote ended {_MOST_ZYGOTES} times in a row; `stoq doctor` may say why"
+            )
         return Zygote(self._start, self._python)
+
+    def _move_in(self) -> None:
+        """Begin anew in a process that was forked from the one that started, as gunicorn does."""
+        with _MOVING:
+            if self._pid == os.getpid():
+                return
+            self._lock = threading.RLock()
+            for seat in (*self._idle, *self._busy):
+                seat.birth.channel.close()  # this process's copy of the socket
+            self._idle, self._busy, self._old = [], set(), []
+            self._zygote.close()
+            make_opaque()
+            self._start = msgspec.structs.replace(self._start, broker_pid=os.getpid())
+            self.toolbox.move_in()
+            self._zygotes = 0
+            self._zygote = self._new_zygote()
+            self._settle()
+            self._pid = os.getpid()
 
     def _settle(self) -> None:
         classes = self._zygote.classes()
@@ -144,6 +168,8 @@ class Sandbox:
 
     def take(self, owner: str) -> Seat:
         """A child for a payload of request `owner`; a new one where none is idle."""
+        if self._pid != os.getpid():
+            self._move_in()
         seat = self._greeted(owner)
         seat.owner = owner
         with self._lock:
@@ -219,6 +245,7 @@ class Sandbox:
         """A child has done its payload: it may have the next one, unless it has had enough."""
         with self._lock:
             self._busy.discard(seat)
+        self._zygotes = 0
         seat.payloads += 1
         seat.seen_at = time.monotonic()
         settings = self._config.sandbox
@@ -230,8 +257,8 @@ class Sandbox:
                 self._idle.insert(0, seat)
 
     def retire(self, seat: Seat) -> None:
-        """Hang up; the child ends by itself, or else it is killed with its zygote."""
-        seat.birth.channel.close()
+        """A child has had enough."""
+        seat.zygote.dismiss(seat.birth)
 
     def bury(self, seat: Seat, *, hung_up: bool = False) -> wire.Exited | None:
         """Kill a child; how it ended, or None if nobody can say or it was alive when it `hung_up`."""

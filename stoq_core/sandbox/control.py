@@ -40,13 +40,14 @@ class ZygoteGone(StoqError):
 class Birth:
     """A child that was asked for: its channel can be used at once, its process id comes later."""
 
-    __slots__ = ("channel", "error", "pid")
+    __slots__ = ("channel", "dismissed", "error", "pid")
 
     def __init__(self, channel: Channel) -> None:
         """`channel` is the broker's end."""
         self.channel = channel
         self.pid: int | None = None
         self.error = ""
+        self.dismissed = False
 
 
 class Zygote:
@@ -58,6 +59,8 @@ class Zygote:
         self._closed = False
         self._births: deque[Birth] = deque()
         self._exits: dict[int, wire.Exited] = {}
+        self._dismissed: set[int] = set()
+        self._owner = os.getpid()
         mine, its = socket.socketpair()
         try:
             self.pid = _spawn(python, its.fileno())
@@ -100,6 +103,7 @@ class Zygote:
         birth = Birth(Channel(mine, takes_fds=False))
         try:
             with self._lock, its:
+                self._catch_up()
                 self._births.append(birth)
                 self._send(wire.FORK, None, (its.fileno(),))
         except StoqError:
@@ -121,6 +125,26 @@ class Zygote:
             pid = self._pid_of(birth)
             self._send(wire.KILL, pid)
         return self.exit_of(pid, _ANSWER_S)
+
+    def dismiss(self, birth: Birth) -> None:
+        """Hang up on a child and have it killed, without waiting: it may have been taken over."""
+        birth.channel.close()
+        birth.dismissed = True
+        with self._lock, suppress(ZygoteGone):
+            self._catch_up()
+            if birth.pid is not None:
+                self._end(birth)
+
+    def _end(self, birth: Birth) -> None:
+        assert birth.pid is not None
+        if self._exits.pop(birth.pid, None) is None:
+            self._dismissed.add(birth.pid)
+            self._send(wire.KILL, birth.pid)
+
+    def _catch_up(self) -> None:
+        """Take in all that the zygote has said, so that it never waits for this process."""
+        while self._channel.readable:
+            self._hear(_ANSWER_S)
 
     def end_of(self, birth: Birth, wait_s: float) -> wire.Exited:
         """How a child ended by itself. Raises `Overdue` if it lives on."""
@@ -188,11 +212,16 @@ class Zygote:
             raise ZygoteGone(f"the sandbox's zygote is gone: {error}") from None
         if frame.kind == wire.EXITED:
             exited = msgspec.msgpack.decode(frame.data, type=wire.Exited)
-            self._exits[exited.pid] = exited
+            if exited.pid in self._dismissed:
+                self._dismissed.discard(exited.pid)
+            else:
+                self._exits[exited.pid] = exited
         elif frame.kind == wire.FORKED:
             forked = msgspec.msgpack.decode(frame.data, type=wire.Forked)
             birth = self._births.popleft()
             birth.pid, birth.error = forked.pid, forked.error
+            if birth.dismissed:
+                self._end(birth)
         else:
             return frame
         return None
@@ -203,6 +232,8 @@ class Zygote:
             return
         self._closed = True
         self._channel.close()
+        if self._owner != os.getpid():  # a process that was forked from the broker: not its to end
+            return
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         with suppress(ProcessLookupError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 import struct
 import time
@@ -140,6 +141,15 @@ class Channel:
             return False
         except OSError:
             return True
+
+    @property
+    def readable(self) -> bool:
+        """True if there is something to receive, if only the other side's end; waits for nothing."""
+        if self._buffer:
+            return True
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     @property
     def pending(self) -> bool:

@@ -111,7 +111,7 @@ class _Zygote:
                 while os.read(self._wake, 4_096):
                     pass
             self._reap()
-            if self._channel.pending or _readable(self._channel.sock):
+            if self._channel.readable:
                 self._answer(self._channel.receive(most=1 << 30))
 
     def _answer(self, frame: Frame) -> None:
@@ -264,7 +264,3 @@ def _children() -> set[int]:
     with suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as file:
         return {int(one) for one in file.read().split()}
     return set()
-
-
-def _readable(sock: Any) -> bool:
-    return bool(select.select([sock], [], [], 0)[0])

@@ -163,6 +163,51 @@ def test_a_zygote_that_dies_is_replaced() -> None:
         assert sandbox.sandbox._zygote.pid != before
 
 
+def test_a_broker_that_forks_has_a_sandbox_of_its_own() -> None:
+    """As a server that loads the function first and forks its workers then; both go on scanning."""
+    with stage() as sandbox:
+        sandbox.scan(b"first")
+        before = sandbox.sandbox._zygote.pid
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                done = sandbox.scan(b"in the worker")
+                said = f"{done.reports[0].result_of('later')} {sandbox.sandbox._zygote.pid}"
+                sandbox.sandbox.close()
+                os.write(writer, said.encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as answer:
+            said = answer.read()
+        os.waitpid(pid, 0)
+        assert said.startswith("{'size': 13}")
+        assert int(said.rpartition(" ")[2]) != before
+        assert sandbox.scan(b"after it").reports[0].result_of("later") == {"size": 8}
+        assert sandbox.sandbox._zygote.pid == before
+
+
+def test_a_child_that_stays_is_ended() -> None:
+    """A child that does not leave when its request is over, since it was taken over, is killed."""
+    with stage(sandbox__children=1) as sandbox:
+        sandbox.scan(b"DO linger\n")
+        time.sleep(0.5)
+        family = processes(sandbox)
+        assert len(family) <= 2
+        assert all(one.cpu_times().user < 0.4 for one in family[1:])
+
+
+def test_the_zygote_never_waits_for_the_broker() -> None:
+    """Thousands of children come and go though nobody asks how they ended."""
+    with stage(sandbox__children=1) as sandbox:
+        zygote = sandbox.sandbox._zygote
+        for _ in range(300):
+            zygote.dismiss(zygote.fork())
+        assert sandbox.scan(b"still there").reports[0].result_of("later") == {"size": 11}
+        assert len(zygote._exits) + len(zygote._dismissed) < 20
+
+
 def test_the_family_ends_with_the_broker(tmp_path: Path) -> None:
     """A broker that is killed leaves no process behind."""
     script = (

@@ -176,6 +176,18 @@ def hang_up(_: str) -> None:
     time.sleep(600)
 
 
+def linger(_: str) -> str:
+    """Behave well, but never leave."""
+    import threading
+
+    def stay() -> None:
+        while True:
+            sum(range(10_000))
+
+    threading.Thread(target=stay).start()
+    return "here"
+
+
 def leave(code: str) -> None:
     """Exit as if all were well."""
     os._exit(int(code))
