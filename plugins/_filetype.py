@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 _HEAD_BYTES = 4_096
 _TAR_AT = 257
+_MOST_SLICES = 44  # fat Mach-Os and Java classes share a mark; class versions begin at 45 (JVMS 4.1)
 
 
 class FileType(NamedTuple):
@@ -29,6 +30,8 @@ TEXT = _kind("text/plain", "txt", "text")
 ZIP = _kind("application/zip", "zip", "archive")
 TAR = _kind("application/x-tar", "tar", "archive")
 PE = _kind("application/vnd.microsoft.portable-executable", "pe", "executable", "exe")
+FAT = _kind("application/x-mach-binary", "macho", "executable", "")
+CLASS = _kind("application/java-vm", "class", "executable")
 
 # First four bytes → the prefixes to compare in full, longest first.
 _PREFIXES: dict[bytes, list[tuple[bytes, FileType]]] = {}
@@ -72,7 +75,8 @@ for _prefix, _type in (
     (b"conectix", _kind("application/x-vhd", "vhd", "archive")),
     (b"vhdxfile", _kind("application/x-vhdx", "vhdx", "archive")),
     (b"\x7fELF", _kind("application/x-elf", "elf", "executable", "")),
-    (b"\xca\xfe\xba\xbe", _kind("application/x-mach-binary", "macho", "executable", "")),
+    (b"\xca\xfe\xba\xbe", FAT),
+    (b"\xca\xfe\xba\xbf", FAT),
     (b"\xfe\xed\xfa\xce", _kind("application/x-mach-binary", "macho", "executable", "")),
     (b"\xfe\xed\xfa\xcf", _kind("application/x-mach-binary", "macho", "executable", "")),
     (b"\xce\xfa\xed\xfe", _kind("application/x-mach-binary", "macho", "executable", "")),
@@ -149,6 +153,8 @@ def identify(view: memoryview) -> FileType:
     kind = _by_prefix(head)
     if kind is ZIP:
         return _zip_kind(head)
+    if kind is FAT and int.from_bytes(head[4:8], "big") > _MOST_SLICES:
+        return CLASS
     return kind or _by_offset(head, view) or _by_text(head) or UNKNOWN
 
 
