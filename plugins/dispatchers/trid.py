@@ -46,7 +46,7 @@ class Trid(Dispatcher[TridDispatchOptions]):
         super().__init__(options, name)
         self.tools = {options.bin: type(self).tools["trid"]}  # type: ignore[misc]
         self._routes = {
-            **_ROUTES,
+            **_shipped(),
             **{key.lower().lstrip("."): value for key, value in options.routes.items()},
         }
         self._asking = TridOptions(bin=options.bin, defs=options.defs)
