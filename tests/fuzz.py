@@ -75,6 +75,15 @@ def _place(draw: Any, data: bytearray) -> int:
     return int(draw(st.one_of(st.integers(0, min(last, 1023)), st.integers(0, last))))
 
 
+class _Input(bytes):
+    """Bytes that a report can show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes, {self[:8].hex(' ')} …>"
+
+
 @st.composite
 def mutations(draw: Any, seeds: Sequence[bytes]) -> bytes:
     """One of the seeds after some changes, or the head of one with the tail of another."""
@@ -86,13 +95,13 @@ def mutations(draw: Any, seeds: Sequence[bytes]) -> bytes:
         if not data:
             break
         draw(st.sampled_from(_CHANGES))(draw, data)
-    return bytes(data)
+    return _Input(data)
 
 
 def check(plugin: Plugin[Any], content: bytes) -> None:
     """Any bytes end in emits or an error (anything but `PluginError` is raised), within the limits."""
     began = time.monotonic()
-    ran = run(plugin, payload(content, "fuzzed.bin"))
+    ran = run(plugin, payload(bytes(content), "fuzzed.bin"))
     limits = RequestLimits()
     allowed_ms = (getattr(plugin, "limits", None) or Limits()).wall_ms or limits.worker_wall_ms
     assert (time.monotonic() - began) * 1000 <= allowed_ms, "longer than its time"
