@@ -56,10 +56,10 @@ class Symhash(Worker[Options]):
             return
         found: dict[str, str] = {}
         for binary in fat:
-            names = [one.name for one in binary.symbols if _taken(one, macho)]
+            names = [_raw(one.name) for one in binary.symbols if _taken(one, macho)]
             if names:
-                joined = ",".join(sorted(names)).encode("utf-8", "surrogateescape")
-                found[_unused(_processor(binary), found)] = hashlib.md5(joined).hexdigest()
+                digest = hashlib.md5(b",".join(sorted(names))).hexdigest()
+                found[_unused(_processor(binary), found)] = digest
         if found:
             yield SymhashResult(found)
 
@@ -73,6 +73,11 @@ def _taken(symbol: Any, macho: Any) -> bool:
         and bool(kind & _EXTERNAL)
         and kind & _TYPE == _UNDEFINED
     )
+
+
+def _raw(name: str | bytes) -> bytes:
+    """A name as it stands in the file: LIEF gives text, or bytes where they are no UTF-8."""
+    return name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")
 
 
 def _processor(binary: Any) -> str:

@@ -97,7 +97,7 @@ def test_every_tag_up_to_java_23() -> None:
 
 
 def test_modified_utf8() -> None:
-    """NUL as two bytes and characters beyond the first plane as two surrogates (JVMS 4.4.7); junk does no harm."""
+    """NUL as two bytes, characters beyond the first plane as two surrogates (JVMS 4.4.7); junk is text."""
     text = "a\0b\N{GRINNING FACE}".encode("utf-16-be", "surrogatepass")
     units = struct.unpack(f">{len(text) // 2}H", text)
     packed = b"".join(b"\xc0\x80" if not one else chr(one).encode("utf-8", "surrogatepass") for one in units)

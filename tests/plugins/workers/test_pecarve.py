@@ -104,7 +104,7 @@ def test_min_bytes() -> None:
 
 
 def test_2000_executables_are_taken_out_once_each() -> None:
-    """Time and bytes grow with the payload: 2,000 that follow each other are 2,000 children, no byte twice."""
+    """Time and bytes grow with the payload: 2,000 in a row are 2,000 children, and no byte comes twice."""
     content = b"x" + PE * 2000
     began = time.process_time()
     ran = carve(content)

@@ -202,7 +202,7 @@ def test_findings_of_the_format() -> None:
 
 
 def test_packed_files_are_told() -> None:
-    """ClamAV's packed files: aspack, petite, upack, UPX and yoda's crypter are packed, the plain one is not."""
+    """ClamAV's files: aspack, petite, upack, UPX and yoda's crypter are packed, the plain one is not."""
     folder = debian("clamav-testfiles") / "usr/share/clamav-testfiles"
     for name in ("clam-aspack", "clam-petite", "clam-upack", "clam-upx", "clam-yc"):
         assert info((folder / f"{name}.exe").read_bytes())["is_packed"] is True, name

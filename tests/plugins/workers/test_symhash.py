@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
+
 import yara_x
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,6 +61,30 @@ def test_as_yara_x_has_it() -> None:
             found = run(make(Symhash), content[start:]).result
             assert found is not None
             assert next(iter(found["symhash"].values())) == by_yara(content[start:])
+
+
+def by_hand(slice_: bytes) -> str:
+    """The digest of a big-endian 32-bit slice, its symbol table walked here (<mach-o/loader.h>, <mach-o/nlist.h>)."""
+    at, names = 28, []
+    for _ in range(int.from_bytes(slice_[16:20], "big")):
+        command, size, symbols, count, strings = struct.unpack_from(">IIIII", slice_, at)
+        if command == 2:  # LC_SYMTAB
+            for name_at, kind in (
+                struct.unpack_from(">IB", slice_, symbols + 12 * one) for one in range(count)
+            ):
+                if kind & 0xE0 == 0 and kind & 1 and not kind & 0xE:
+                    names.append(slice_[strings + name_at :].partition(b"\0")[0])
+        at += size
+    return hashlib.md5(b",".join(sorted(names))).hexdigest()
+
+
+def test_names_that_are_no_text() -> None:
+    """A symbol whose bytes are no UTF-8 counts with those bytes beside the others."""
+    content = files()["macos_10.5.macho"][4096:49152]
+    changed = content.replace(b"class_name_NSNumber\0", b"class_name_\xff\xfeNumber\0")
+    for one in (content, changed):
+        assert run(make(Symhash), one).result == {"symhash": {"POWERPC": by_hand(one)}}
+    assert by_hand(content) != by_hand(changed)
 
 
 def test_what_has_none() -> None:

@@ -1,4 +1,4 @@
-"""TrID's output read, with a stand-in that writes it: TrID itself may not be passed on, so it is not run here."""
+"""TrID's output as a stand-in writes it: TrID itself may not be passed on, so it is not run here."""
 
 from __future__ import annotations
 
