@@ -64,7 +64,7 @@ def test_as_yara_x_has_it() -> None:
 
 
 def by_hand(slice_: bytes) -> str:
-    """The digest of a big-endian 32-bit slice, its symbol table walked here (<mach-o/loader.h>, <mach-o/nlist.h>)."""
+    """The digest of a big-endian 32-bit slice, its symbols walked here (<mach-o/nlist.h>)."""
     at, names = 28, []
     for _ in range(int.from_bytes(slice_[16:20], "big")):
         command, size, symbols, count, strings = struct.unpack_from(">IIIII", slice_, at)
