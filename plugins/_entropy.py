@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from functools import cache
 from typing import Any
 
 from stoq_core.payload import Payload
@@ -12,22 +14,17 @@ _RULE = 'import "math" import "console" rule e { condition: console.log("", math
 
 
 class Measure:
-    """A scanner whose one rule logs the entropy, in bits a byte; not shared: a scanner serves one thread."""
-
-    _rules: Any = None
+    """A scanner whose one rule logs the entropy."""
 
     def __init__(self) -> None:
         import yara_x
 
-        cls = type(self)
-        if cls._rules is None:
-            cls._rules = yara_x.compile(_RULE)
         self._logged: list[str] = []
-        self._scanner = yara_x.Scanner(cls._rules)
+        self._scanner = yara_x.Scanner(_rules())
         self._scanner.console_log(self._logged.append)
 
     def bytes(self, content: bytes) -> float:
-        """Of these bytes."""
+        """Of these bytes, in bits a byte."""
         self._scanner.scan(content)
         return round(float(self._logged.pop()), 6)
 
@@ -36,5 +33,36 @@ class Measure:
         fd = payload.body.fd
         if fd is None or not os.path.exists("/proc/self/fd"):
             return self.bytes(payload.content)
+        payload.body.rest()
         self._scanner.scan_file(f"/proc/self/fd/{fd}")
-        return round(float(self._logged.pop()), 6)
+        entropy = round(float(self._logged.pop()), 6)
+        self._scanner.scan(b"")  # it keeps the last file mapped until the next scan
+        self._logged.clear()
+        return entropy
+
+
+@cache
+def _rules() -> Any:
+    import yara_x
+
+    return yara_x.compile(_RULE)
+
+
+class _Idle(threading.local):
+    """A scanner serves one thread, and making one costs three times the scan of a small file."""
+
+    measure: Measure | None = None
+
+
+_IDLE = _Idle()
+
+
+def borrow() -> Measure:
+    """This thread's idle one, or a new one; hand it back only when its last scan ended well."""
+    measure, _IDLE.measure = _IDLE.measure or Measure(), None
+    return measure
+
+
+def give_back(measure: Measure) -> None:
+    """Keep it for the thread's next payload."""
+    _IDLE.measure = measure

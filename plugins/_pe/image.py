@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from plugins._entropy import Measure
+from plugins._entropy import borrow, give_back
 from plugins._room import text
 from stoq_core.errors import PluginError, Reason
 from stoq_core.limits import MiB
@@ -77,7 +77,7 @@ class Image:
         self.pe, self.view = pe, view
         self._left = 2 * len(view) + MiB
         self._known: dict[tuple[int, int], Digests] = {}
-        self._measure = Measure()
+        self._measure = borrow()
 
     def digests(self, start: int, size: int) -> Digests | None:
         """Of a range, cut at the file's end; None once overlapping ranges have used up what is allowed."""
@@ -96,6 +96,10 @@ class Image:
         )
         self._known[start, end] = made
         return made
+
+    def done(self) -> None:
+        """Nothing more is measured."""
+        give_back(self._measure)
 
     def at_address(self, address: int) -> int | None:
         """The offset in the file of an address relative to the image's base, or None."""
@@ -134,7 +138,7 @@ def _signed(view: memoryview) -> bool:
 def _buffer(payload: Payload) -> Any:
     """The bytes or the map behind the view, which pefile slices and searches without a copy."""
     behind = payload.view().obj
-    whole = isinstance(behind, (bytes, mmap.mmap)) and len(behind) == payload.size
+    whole = isinstance(behind, (bytes, bytearray, mmap.mmap)) and len(behind) == payload.size
     return behind if whole else payload.content
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._entropy import Measure
+from plugins._entropy import Measure, borrow, give_back
 from stoq_core.job import Job
 from stoq_core.limits import KiB
 from stoq_core.options import Options, about
@@ -46,13 +46,17 @@ class Entropy(Worker[EntropyOptions]):
         """Yield one `EntropyResult`; nothing for an empty payload."""
         if not payload.size:
             return
-        measure = Measure()
+        measure = borrow()
+        result = self._result(payload, measure)
+        give_back(measure)  # only now: what an interrupted scan leaves in it is not known
+        yield result
+
+    def _result(self, payload: Payload, measure: Measure) -> EntropyResult:
         whole = measure.payload(payload)
         size = self.options.block_bytes
         if not size:
-            yield EntropyResult(whole)
-            return
+            return EntropyResult(whole)
         size = max(size, -(-payload.size // _MAX_BLOCKS), KiB // 4)
         view = payload.view()
         blocks = [measure.bytes(bytes(view[at : at + size])) for at in range(0, len(view), size)]
-        yield EntropyResult(whole, size, blocks)
+        return EntropyResult(whole, size, blocks)

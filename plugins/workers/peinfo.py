@@ -303,6 +303,7 @@ class _Work:
 
     def finish(self) -> None:
         """What is known once all parts are read."""
+        self.image.done()
         self.result.cut = list(dict.fromkeys(self._room.cut))
         warnings = self.image.pe.get_warnings()
         self.result.warnings = [str(one)[:_WARNING_CHARS] for one in warnings[:_MOST_WARNINGS]]
