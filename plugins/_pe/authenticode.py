@@ -1,8 +1,9 @@
 """The attribute certificates of a PE file: the entries, who signed, and whether the signature fits the file.
 
 Sources: Microsoft, *PE Format*, The Attribute Certificate Table; *Windows Authenticode Portable
-Executable Signature Format*. LIEF reads and checks the signatures; nobody is asked about revocation,
-and no list of trusted roots is consulted, so `verified` speaks of the file and not of its signer.
+Executable Signature Format*. LIEF reads and checks each PKCS#7, alone; the file's digest is counted here.
+Nobody is asked about revocation, no list of trusted roots is consulted and no clock, so `verified`
+speaks of the file and not of its signer.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from plugins._lief import library, source
+from plugins._lief import library
 from plugins._pe.image import Image
 from plugins._room import text
-from stoq_core.payload import Payload
 
 _SECURITY = 4
 _ROW = struct.Struct("<IHH")
 _MOST_ENTRIES, _MOST_SIGNATURES, _MOST_CERTIFICATES = 16, 16, 32
-_PKCS7 = 2
+_PKCS7, _MOST_PKCS7_BYTES = 2, 4 << 20
+_ALGORITHMS = ("md5", "sha1", "sha256", "sha384", "sha512")
 _PADDING = 8  # entries begin at a multiple of it
 
 
@@ -51,11 +52,13 @@ class Certificate(msgspec.Struct, frozen=True):
 class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
     """One Authenticode signature.
 
-    `verified`: digest and signature fit this file. `problems`: what does not hold, in LIEF's words.
-    `digest` is the one that was signed. `signers` by subject; `program_name` and `more_info` as they say.
+    `verified`: the signature holds and the digest is this file's. `fits`: the digest alone.
+    `problems`: what does not hold, in LIEF's words. `digest` is the one that was signed. `signers` by
+    subject; `program_name` and `more_info` as they say.
     """
 
     verified: bool
+    fits: bool
     problems: list[str]
     digest_algorithm: str
     digest: str
@@ -116,33 +119,58 @@ def _der_bytes(head: bytes) -> int:
     return 2 + octets + int.from_bytes(head[2 : 2 + octets], "big") if octets <= 4 else 0
 
 
-def signatures(payload: Payload) -> list[Signature]:
-    """What is signed and by whom. Raises `ValueError` where LIEF cannot read the file."""
+def signatures(image: Image, found: list[Entry]) -> list[Signature]:
+    """What is signed and by whom. Raises `ValueError` for a PKCS#7 that LIEF cannot read."""
     pe = library().PE
-    config = pe.ParserConfig()
-    config.parse_exports = config.parse_imports = config.parse_reloc = config.parse_rsrc = False
-    config.parse_signature = True
-    binary = pe.parse(source(payload), config)
-    if binary is None:
-        raise ValueError("LIEF cannot read the file")
-    found = []
-    for number, one in enumerate(binary.signatures):
-        if number >= _MOST_SIGNATURES:
-            break
-        found.append(_signature(pe, binary, one))
-    return found
+    made = []
+    for entry in found[:_MOST_SIGNATURES]:
+        if entry.kind != _PKCS7 or entry.size > _MOST_PKCS7_BYTES:
+            continue
+        one = pe.Signature.parse(list(image.view[entry.offset : entry.offset + entry.size]))
+        if one is None:
+            raise ValueError(f"the PKCS#7 at offset {entry.offset} cannot be read")
+        made.append(_signature(pe, image, one))
+    return made
 
 
-def _signature(pe: Any, binary: Any, one: Any) -> Signature:
-    checks = binary.verify_signature(one)
+def file_digest(image: Image, algorithm: str) -> str:
+    """The digest that Authenticode signs, or an empty string for an algorithm that is not known here.
+
+    Everything but the checksum, the directory's entry for the certificates, and these themselves.
+    """
+    if algorithm not in _ALGORITHMS:
+        return ""
+    optional = image.pe.OPTIONAL_HEADER
+    checksum = optional.get_field_absolute_offset("CheckSum")
+    entry = optional.DATA_DIRECTORY[_SECURITY].get_file_offset()
+    start, size = table(image)
+    whole, ends = hashlib.new(algorithm), start or len(image.view)
+    for first, last in (
+        (0, checksum),
+        (checksum + 4, entry),
+        (entry + 8, ends),
+        (start + size, len(image.view)),
+    ):
+        if first < last and (last <= ends or size):
+            whole.update(image.view[first:last])
+    whole.update(bytes(-(len(image.view) - size) % _PADDING))
+    return whole.hexdigest()
+
+
+def _signature(pe: Any, image: Image, one: Any) -> Signature:
+    # whether its certificates are valid today is another question, with another answer tomorrow
+    checks = one.check(pe.Signature.VERIFICATION_CHECKS.SKIP_CERT_TIME)
     flags = pe.Signature.VERIFICATION_FLAGS
     problems = [flag.name for flag in flags if flag.value and flag in checks] if checks != flags.OK else []
+    algorithm, digest = _name(one.content_info.digest_algorithm), bytes(one.content_info.digest).hex()
     program, more, countersigned = _attributes(one)
+    fits = file_digest(image, algorithm.replace("_", "")) == digest
     return Signature(
-        verified=checks == flags.OK,
+        verified=fits and not problems,
+        fits=fits,
         problems=problems,
-        digest_algorithm=_name(one.digest_algorithm),
-        digest=bytes(one.content_info.digest).hex(),
+        digest_algorithm=algorithm,
+        digest=digest,
         signers=[_signer(signer) for signer, _ in zip(one.signers, range(_MOST_SIGNATURES), strict=False)],
         certificates=[
             _certificate(crt) for crt, _ in zip(one.certificates, range(_MOST_CERTIFICATES), strict=False)

@@ -22,6 +22,7 @@ _EXECUTABLE, _READABLE, _WRITABLE, _CODE = 0x2000_0000, 0x4000_0000, 0x8000_0000
 _PACKED_ENTROPY, _PACKED_BYTES, _FEW_IMPORTS = 7.2, 512, 12
 _PACKERS = ("UPX", ".aspack", ".adata", ".petite", ".MPRESS", ".nsp", ".vmp", ".themida", "PEC2", ".pklstb")
 _DOS_BYTES = 64
+_COPIED_BYTES = 16 * MiB  # larger ranges are measured where they lie
 
 
 class Section(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -72,10 +73,10 @@ class Digests(msgspec.Struct, frozen=True):
 class Image:
     """A PE file: pefile's object, the bytes, and what may still be spent on digests of ranges."""
 
-    def __init__(self, pe: Any, view: memoryview) -> None:
+    def __init__(self, pe: Any, payload: Payload) -> None:
         """Ranges may be measured as long as they come to no more than twice the file."""
-        self.pe, self.view = pe, view
-        self._left = 2 * len(view) + MiB
+        self.pe, self.payload, self.view = pe, payload, payload.view()
+        self._left = 2 * payload.size + MiB
         self._known: dict[tuple[int, int], Digests] = {}
         self._measure = borrow()
 
@@ -87,15 +88,22 @@ class Image:
         if end - start > self._left:
             return None
         self._left -= max(0, end - start)
-        data = bytes(self.view[start:end])
+        data = self.view[start:end]
         made = Digests(
             hashlib.md5(data).hexdigest(),
             hashlib.sha1(data).hexdigest(),
             hashlib.sha256(data).hexdigest(),
-            round(self._measure.bytes(data), 3) if data else 0.0,
+            self._entropy(start, len(data)),
         )
         self._known[start, end] = made
         return made
+
+    def _entropy(self, start: int, size: int) -> float:
+        if not size:
+            return 0.0
+        if size > _COPIED_BYTES:
+            return round(self._measure.part(self.payload, start, size), 3)
+        return round(self._measure.bytes(bytes(self.view[start : start + size])), 3)
 
     def done(self) -> None:
         """Nothing more is measured."""
@@ -119,11 +127,10 @@ def open_image(payload: Payload) -> Image | None:
     """The file's headers, or None for what has no PE signature. Raises `PluginError("corrupt")`."""
     import pefile
 
-    view = payload.view()
-    if not _signed(view):
+    if not _signed(payload.view()):
         return None
     try:
-        return Image(pefile.PE(data=_buffer(payload), fast_load=True), view)
+        return Image(pefile.PE(data=_buffer(payload), fast_load=True), payload)
     except Exception as error:  # noqa: BLE001 - beside PEFormatError, pefile lets struct's and others through
         raise PluginError("corrupt", f"the headers do not hold: {error}", reason=Reason.CORRUPT) from None
 

@@ -155,7 +155,7 @@ class Peinfo(Worker[PeinfoOptions]):
         yield work.news()  # kept, should the tables take too long
         work.tables()
         if authenticode.table(image)[1]:
-            work.certificates(payload)
+            work.certificates()
         yield from self._findings(work)
         work.finish()
         yield work.news()
@@ -273,14 +273,17 @@ class _Work:
             return Overlay(start, end - start)
         return Overlay(start, end - start, found.sha256, found.entropy)
 
-    def certificates(self, payload: Payload) -> None:
+    def certificates(self) -> None:
         """The certificate table and what it proves."""
-        for one in authenticode.entries(self.image):
+        found = list(authenticode.entries(self.image))
+        for one in found:
             hidden = authenticode.hidden_bytes(self.image, one)
             self.result.certificates.append(
                 CertificateEntry(one.offset, one.size, one.revision, one.kind, one.sha256, hidden)
             )
-        self.result.signatures = self.part("signatures", lambda: authenticode.signatures(payload), [])
+        self.result.signatures = self.part(
+            "signatures", lambda: authenticode.signatures(self.image, found), []
+        )
 
     def noticed(self) -> dict[str, str]:
         """The findings' names and details; sets what depends on them."""
@@ -293,7 +296,7 @@ class _Work:
         found["pe_writable_code"] = ", ".join(both[:5])
         if self._entry is None and result.entrypoint and result.sections:
             found["pe_entry_outside_sections"] = f"entry point at 0x{result.entrypoint:x}"
-        broken = [one for one in result.signatures if "BAD_DIGEST" in one.problems]
+        broken = [one for one in result.signatures if not one.fits and one.digest]
         found["pe_signature_broken"] = ", ".join(broken[0].signers) or "no signer" if broken else ""
         hidden = sum(one.hidden_bytes for one in result.certificates)
         found["pe_hidden_behind_signature"] = f"{hidden} bytes" if hidden else ""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from handlers import bootstrap
 from plugins.workers.javaclass import Javaclass
 from plugins.workers.lief import Lief
 from plugins.workers.pecarve import Pecarve
 from plugins.workers.peinfo import Peinfo
 from plugins.workers.symhash import Symhash
+from stoq_core.limits import Deadline
+from stoq_core.payload import Request
+from stoq_core.pipeline import Pipeline, payload_of
+from stoq_core.render import encode
 from stoq_core.testing import Ran, make, payload, run
 from stoq_core.verdict import SUSPICIOUS
 from tests.packages import executables
@@ -92,3 +100,33 @@ def test_enough_was_seen() -> None:
     assert len(scanned()) >= 150
     for name in WORKERS:
         assert any(summary(by_worker[name]) for by_worker in scanned().values()), name
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[Pipeline]:
+    """The shipped configuration, sandbox and routes and all."""
+    made = bootstrap.pipeline(bootstrap.configured({}, []))
+    with closing(made):
+        yield made
+
+
+def test_routed_and_in_the_sandbox(pipeline: Pipeline) -> None:
+    """A plain scan runs the right workers on each kind, and nothing fails, is killed or repeats a key."""
+    ran: dict[str, set[str]] = {}
+    bad: list[str] = []
+    chosen = list(executables())
+    for file in [*(one for one in chosen if one.suffix in (".macho", ".class")), *chosen[::4]]:
+        request = Request(scan_id=str(uuid.uuid4()), payloads=[payload_of(file.read_bytes(), file.name)])
+        document = json.loads(encode(pipeline.scan(request, Deadline.after_ms(120_000))))
+        for one in document["results"]:
+            names = {name for round_ in one["plugins_run"]["workers"] for name in round_}
+            label = one["workers"][0]["mimetype"]["label"]
+            ran[label] = ran.get(label, names) & names
+        for plugin, errors in document["errors"].items():
+            if plugin in WORKERS:
+                bad += [f"{file.name}: {plugin} {one['code']}: {one['message']}" for one in errors]
+    assert bad == []
+    assert "peinfo" in ran["pe"]
+    assert "lief" in ran["elf"]
+    assert {"lief", "symhash"} <= ran["macho"]
+    assert "javaclass" in ran["class"]
