@@ -278,3 +278,43 @@ def test_any_bytes(content: bytes, at: int, value: int) -> None:
     changed = bytearray(pe(table.ljust(512, b"\0"), directories={1: (AT, 99), 2: (AT, 99), 9: (AT, 40)}))
     changed[at % len(changed)] = value
     _survives(run(make(Peinfo), bytes(changed)))
+
+
+def _resource_tree(width: int) -> bytes:
+    """Three levels whose every entry leads to the same next level: width cubed leaves."""
+
+    def level(target: int) -> bytes:
+        rows = b"".join(struct.pack("<II", number, target) for number in range(width))
+        return struct.pack("<IIHHHH", 0, 0, 0, 0, 0, width) + rows
+
+    step = 16 + 8 * width
+    leaf = struct.pack("<IIII", AT, 256, 0, 0)
+    return level(0x8000_0000 | step) + level(0x8000_0000 | 2 * step) + level(3 * step) + leaf
+
+
+def _export_table(count: int) -> bytes:
+    """Names that are all the same name."""
+    head = struct.pack("<IIHHIIIIIII", 0, 0, 0, 0, AT, 1, count, count, AT + 40, AT + 40, AT + 40)
+    return head + struct.pack("<I", AT + 44) * count
+
+
+@pytest.mark.parametrize(
+    ("number", "table"),
+    [
+        (0, _export_table(60_000)),
+        (1, struct.pack("<IIIII", AT + 80_000, 0, 0, AT + 80_000, AT + 80_000) * 4_000 + b"\x01" * 4_000),
+        (2, _resource_tree(3_000)),
+        (6, b"\x02" * 280_000),
+        (13, struct.pack("<8I", 1, AT, AT, AT, AT, 0, 0, 0) * 4_000),
+    ],
+    ids=["exports", "imports", "resources", "debug", "delay"],
+)
+def test_tables_that_multiply_end_soon(number: int, table: bytes) -> None:
+    """Entries that all lead to the same place are bounded in number and in time."""
+    began = time.process_time()
+    ran = run(make(Peinfo), pe(table, directories={number: (AT, len(table))}))
+    assert time.process_time() - began < 5
+    assert ran.error is None
+    assert ran.result is not None
+    assert len(ran.result.get("resources", ())) <= 1_000
+    assert len(ran.result.get("debug_info", ())) <= 64
