@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 _HEAD_BYTES = 4_096
 _TAR_AT = 257
-_MOST_SLICES = 44  # fat Mach-Os and Java classes share a mark; class versions begin at 45 (JVMS 4.1)
 
 
 class FileType(NamedTuple):
@@ -130,6 +129,10 @@ _TEXT_KINDS: tuple[tuple[re.Pattern[bytes], FileType], ...] = (
         _kind("text/html", "html", "text"),
     ),
     (re.compile(rb"\A\s{0,64}<svg[\s>]", re.IGNORECASE), _kind("image/svg+xml", "svg", "image")),
+    (
+        re.compile(rb"\A\s{0,64}<[?!A-Za-z][^\0]{0,3900}?ns\.adobe\.com/xdp/"),
+        _kind("application/vnd.adobe.xdp+xml", "xdp", "document"),
+    ),
     (re.compile(rb"\A\s{0,64}<\?xml"), _kind("text/xml", "xml", "text")),
     (re.compile(rb"\A\s{0,64}[\[{]\s*[\"\[{\]}0-9]"), _kind("application/json", "json", "text")),
     (
@@ -153,15 +156,14 @@ def identify(view: memoryview) -> FileType:
     kind = _by_prefix(head)
     if kind is ZIP:
         return _zip_kind(head)
-    if kind is FAT and int.from_bytes(head[4:8], "big") > _MOST_SLICES:
-        return CLASS
     return kind or _by_offset(head, view) or _by_text(head) or UNKNOWN
 
 
 def _by_prefix(head: bytes) -> FileType | None:
     for prefix, kind in _PREFIXES.get(head[:4], ()):
         if head.startswith(prefix):
-            return kind
+            # a class's version (45 and up) stands where the other format counts its architectures
+            return CLASS if kind is FAT and int.from_bytes(head[4:8], "big") >= 45 else kind
     for prefix, kind in _SHORT:
         if head.startswith(prefix):
             return kind

@@ -91,6 +91,7 @@ HEAVY = {
     "pefile",
     "lief",
     "obstore",
+    "jinja2",
     "asyncio",
     "cryptography",
     "multiprocessing",
