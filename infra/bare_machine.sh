@@ -7,6 +7,7 @@ command -v make >/dev/null || missing+=(make)
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
 command -v c++ >/dev/null || missing+=(g++ python3-dev) # worker tlsh is compiled
 command -v 7z >/dev/null || missing+=(p7zip-full)       # writes encrypted archives that tests open
+command -v exiftool >/dev/null || missing+=(libimage-exiftool-perl) # worker exif
 
 if ((${#missing[@]} == 0)); then
     exit 0

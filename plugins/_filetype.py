@@ -28,9 +28,9 @@ UNKNOWN = FileType("application/octet-stream", "unknown", "", "unknown", 0.0)
 TEXT = _kind("text/plain", "txt", "text")
 ZIP = _kind("application/zip", "zip", "archive")
 TAR = _kind("application/x-tar", "tar", "archive")
+PE = _kind("application/vnd.microsoft.portable-executable", "pe", "executable", "exe")
 FAT = _kind("application/x-mach-binary", "macho", "executable", "")
 CLASS = _kind("application/java-vm", "class", "executable")
-PE = _kind("application/vnd.microsoft.portable-executable", "pe", "executable", "exe")
 
 # First four bytes → the prefixes to compare in full, longest first.
 _PREFIXES: dict[bytes, list[tuple[bytes, FileType]]] = {}
@@ -75,6 +75,7 @@ for _prefix, _type in (
     (b"vhdxfile", _kind("application/x-vhdx", "vhdx", "archive")),
     (b"\x7fELF", _kind("application/x-elf", "elf", "executable", "")),
     (b"\xca\xfe\xba\xbe", FAT),
+    (b"\xca\xfe\xba\xbf", FAT),
     (b"\xfe\xed\xfa\xce", _kind("application/x-mach-binary", "macho", "executable", "")),
     (b"\xfe\xed\xfa\xcf", _kind("application/x-mach-binary", "macho", "executable", "")),
     (b"\xce\xfa\xed\xfe", _kind("application/x-mach-binary", "macho", "executable", "")),

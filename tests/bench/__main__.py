@@ -26,9 +26,9 @@ import yara_x
 
 from handlers import bootstrap
 from handlers.local.samples import bomb
+from plugins._entropy import Measure
 from plugins._filetype import UNKNOWN, identify
 from plugins._yara import ruleset
-from plugins.workers.entropy import _Measure
 from plugins.workers.mimetype import _by_puremagic
 from stoq_core.examine import Task, examine
 from stoq_core.limits import Deadline, MiB, RequestLimits
@@ -137,7 +137,7 @@ def many_small() -> None:
     """2,000 files of 10 KB: hash, mimetype, entropy, yara."""
     files = [RANDOM.randbytes(10_240) for _ in range(2000)]
     one = pipeline("hash", "mimetype", "entropy", "yara", dispatchers=("filetype", "yara"))
-    scanner, entropy = yara_x.Scanner(ruleset("").rules), _Measure()
+    scanner, entropy = yara_x.Scanner(ruleset("").rules), Measure()
 
     def limit() -> None:
         for content in files:

@@ -88,6 +88,8 @@ HEAVY = {
     "yara_x",
     "puremagic",
     "py7zr",
+    "pefile",
+    "lief",
     "obstore",
     "jinja2",
     "asyncio",

@@ -58,6 +58,10 @@ def xor(content: bytes, key: int) -> bytes:
 
 SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     "eicar_test_file": ([eicar(), eicar() + b"\r\n"], [b"see: " + eicar(), eicar() + bytes(200)]),
+    "pe_within_other_bytes": (
+        [b"words " * 9 + pe([b".text"]), pe([b".text"], pe([b".data"]))],
+        [pe([b".text"]), b"MZ" + bytes(80) + b"PE\0\0\xff\xff" + bytes(80), b"PE\0\0L\1"],
+    ),
     "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30), b"\x7fELF" + bytes(900) + b"PK\x03\x04PK\x01\x02PK\x05\x06PK\x06\x07" + bytes(90)]),
     "swf_inside_other_bytes": (
         [b"%PDF " + swf(b"FWS"), b"x" + swf(b"CWS"), b"\xd0\xcf\x11\xe0" + swf(b"ZWS")],

@@ -1,0 +1,1 @@
+"""What peinfo knows of PE files: headers and sections, data directories, Authenticode."""

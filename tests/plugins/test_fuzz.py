@@ -1,0 +1,73 @@
+"""Each parser of hostile formats against mutations of real samples: a little here, a minute under `soak`.
+
+To add a plugin, add a row to `PARSERS`: its class, and a function that gives its seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.workers.javaclass import Javaclass
+from plugins.workers.lief import Lief
+from plugins.workers.pecarve import Pecarve
+from plugins.workers.peinfo import Peinfo
+from plugins.workers.symhash import Symhash
+from stoq_core.plugin import Worker
+from stoq_core.testing import make
+from tests.fuzz import survive
+from tests.packages import executables
+
+_MOST_SEEDS, _SEED_BYTES = 60, 600_000
+
+
+@cache
+def _executables() -> list[Path]:
+    return list(executables())
+
+
+def of_magic(*magic: bytes) -> Callable[[], list[bytes]]:
+    """The smaller ones of the executables that begin with one of these."""
+
+    def seeds() -> list[bytes]:
+        small = [one.read_bytes() for one in _executables() if one.stat().st_size <= _SEED_BYTES]
+        return sorted({one for one in small if one.startswith(magic)}, key=lambda one: (len(one), one))[
+            :_MOST_SEEDS
+        ]
+
+    return seeds
+
+
+def containers() -> list[bytes]:
+    """Files with a Windows executable somewhere inside."""
+    return [one for one in of_magic(b"")() if b"PE\0\0" in one[4:]]
+
+
+PARSERS: dict[str, tuple[type[Worker[Any]], Callable[[], list[bytes]]]] = {
+    "javaclass": (Javaclass, of_magic(b"\xca\xfe\xba\xbe")),
+    "lief-elf": (Lief, of_magic(b"\x7fELF")),
+    "lief-macho": (Lief, of_magic(b"\xca\xfe\xba\xbe", b"\xce\xfa\xed\xfe")),
+    "lief-pe": (Lief, of_magic(b"MZ")),
+    "pecarve": (Pecarve, containers),
+    "peinfo": (Peinfo, of_magic(b"MZ")),
+    "symhash": (Symhash, of_magic(b"\xca\xfe\xba\xbe")),
+}
+
+
+@pytest.mark.parametrize("name", sorted(PARSERS))
+def test_a_few_mutations(name: str) -> None:
+    """Flipped, cut and spliced samples end in emits or an error, within the limits."""
+    worker, seeds = PARSERS[name]
+    survive(make(worker), seeds(), examples=60)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", sorted(PARSERS))
+def test_mutations_for_a_minute(name: str) -> None:
+    """The same for a minute each."""
+    worker, seeds = PARSERS[name]
+    survive(make(worker), seeds(), seconds=60)
