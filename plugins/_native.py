@@ -31,6 +31,8 @@ class Embedded(msgspec.Struct, kw_only=True):
     item: str = ""
     content: memoryview
     claimed: int = 0
+    end: int = 0
+    """Where the object ends in what it was read from."""
 
 
 def clean(name: str) -> str:
@@ -99,13 +101,16 @@ def ole1(view: memoryview) -> Embedded | None:
         topic, at = _counted(view, at) if kind != 5 else ("", at)
         item, at = _counted(view, at) if kind != 5 else ("", at)
         if kind == 1:
-            return Embedded(format=kind, class_name=name, topic=topic, item=item, content=view[at:])
+            return Embedded(format=kind, class_name=name, topic=topic, item=item, content=view[at:], end=len(view))
         at += 8 if kind == 5 else 0
         (size,) = struct.unpack_from("<I", view, at)
     except (struct.error, ValueError):
         return None
     content = view[at + 4 : at + 4 + size]
-    return Embedded(format=kind, class_name=name, topic=topic, item=item, content=content, claimed=size)
+    return Embedded(
+        format=kind, class_name=name, topic=topic, item=item, content=content, claimed=size,
+        end=at + 4 + len(content),
+    )  # fmt: skip
 
 
 def _counted(view: memoryview, at: int) -> tuple[str, int]:
