@@ -43,9 +43,9 @@ def attributes(view: memoryview) -> Iterator[Attribute | int]:
             break
         data = view[at + 9 : at + 9 + size]
         end = at + 9 + size
-        whole = end + 2 <= len(view)
-        claimed = int.from_bytes(view[end : end + 2], "little")
-        yield Attribute(level=level, id=number, data=data, whole=whole, checked=whole and sum(data) & 0xFFFF == claimed)
+        whole = end <= len(view)
+        checked = whole and view[end : end + 2] == (sum(data) & 0xFFFF).to_bytes(2, "little")
+        yield Attribute(level=level, id=number, data=data, whole=whole, checked=checked)
         at = end + 2
         if not whole:
             break
@@ -176,13 +176,13 @@ def _inflate(view: memoryview, most: int) -> bytes:
                 start, length = token >> 4, (token & 0xF) + 2
                 if start == place:
                     return bytes(made[:most])
-                letters = [window[(start + n) & 0xFFF] for n in range(0)]
+                letters = bytearray()
                 for n in range(length):
                     letter = window[(start + n) & 0xFFF]
                     letters.append(letter)
                     window[place] = letter
                     place = (place + 1) & 0xFFF
-                made += bytes(letters)
+                made += letters
             elif at < len(view):
                 made.append(view[at])
                 window[place] = view[at]

@@ -11,3 +11,41 @@ rule zip_behind_other_bytes
     condition:
         not $local at 0 and $local and $end in (filesize - 66000 .. filesize)
 }
+
+rule mail_by_its_headers
+{
+    meta:
+        description = "A mail whose first lines do not look like headers, such as one behind blank lines"
+        plugin = "smtp"
+    strings:
+        $mime = /\n(MIME-Version|Mime-Version|mime-version):[ \t]/
+        $type = /\nContent-Type:[ \t]/ nocase
+        $from = /\n(From|To|Received|Return-Path|Message-ID):[ \t]/ nocase
+    condition:
+        filesize < 100MB and uint32(0) != 0x46445025 and $mime in (0 .. 16384) and $type in (0 .. 16384)
+        and $from in (0 .. 16384)
+}
+
+rule rtf_behind_blanks
+{
+    meta:
+        description = "An RTF document that does not begin at the first byte"
+        plugin = "rtf"
+    strings:
+        $start = /[ \t\r\n\x00]\{\\rt/
+    condition:
+        uint32(0) != 0x74725C7B and $start in (0 .. 1024)
+}
+
+rule office_macros_as_text
+{
+    meta:
+        description = "MHTML, flat OPC or Word 2003 XML that holds a compound file or ActiveMime as base64"
+        plugin = "mraptor"
+    strings:
+        $mso = "QWN0aXZlTWltZ"
+        $ole = "0M8R4KGxGuE"
+        $web = /(MIME-Version:|<\?mso-application|schemas\.microsoft\.com\/office|urn:schemas-microsoft-com:office)/ nocase
+    condition:
+        $web in (0 .. 65536) and ($mso or $ole)
+}

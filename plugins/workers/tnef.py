@@ -151,7 +151,7 @@ class _Message:
             yield from self._properties(one.data)
 
     def _properties(self, view: memoryview) -> Iterator[Any]:
-        found, whole = self._listed(view)
+        found, whole = _tnef.properties(view)
         if not whole:
             self._damaged("the message's properties are damaged")
         for one in found:
@@ -167,9 +167,6 @@ class _Message:
                 yield self._body("body.txt", bytes(one.values[0]).rstrip(b"\0"))
             else:
                 self._keep(one)
-
-    def _listed(self, view: memoryview) -> tuple[list[_tnef.Property], bool]:
-        return _tnef.properties(view)
 
     def _keep(self, one: _tnef.Property) -> None:
         value = _tnef.value(one, self.codec)
@@ -192,7 +189,7 @@ class _Message:
         elif one.id == _META:
             current.rendering = one.data
         elif one.id == _ATTACHMENT:
-            found, whole = self._listed(one.data)
+            found, whole = _tnef.properties(one.data)
             if not whole:
                 self._damaged("an attachment's properties are damaged")
             for each in found:
@@ -223,9 +220,10 @@ class _Message:
             return
         data, embedded = current.data, False
         inner = current.object
-        if inner is not None and (data is None or not len(data)):
-            data = inner[_IID_BYTES:] if _is_object(inner) else inner
-            embedded = _is_object(inner)
+        if inner is not None and _is_object(inner):  # the data beside it is a note for old programs
+            data, embedded = inner[_IID_BYTES:], True
+        elif inner is not None and (data is None or not len(data)):
+            data = inner
         if current.rendering is not None and len(current.rendering) >= _MIN_TRAILING:
             yield self.job.child([current.rendering], name="rendering.wmf")
         if data is None:

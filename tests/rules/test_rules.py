@@ -43,6 +43,19 @@ def stored(name: str) -> bytes:
 SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     "eicar_test_file": ([eicar(), eicar() + b"\r\n"], [b"see: " + eicar(), eicar() + bytes(200)]),
     "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30)]),
+    "mail_by_its_headers": (
+        [b"\r\n\r\nReceived: from a\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nhi"],
+        [b"\nMIME-Version: 1.0\nContent-Type: text/plain\n", b"MIME-Version: 1.0 Content-Type: text/plain From: a@b.example"],
+    ),
+    "rtf_behind_blanks": (
+        [b"  \r\n{\\rtf1 x}", b"\n{\\rt"],
+        [b"{\\rtf1 x}", b"see \\rtf1 {rt", bytes(1100) + b" {\\rtf1}"],
+    ),
+    "office_macros_as_text": (
+        [b'<?mso-application progid="Word.Document"?><w:binData>QWN0aXZlTWltZQAA</w:binData>',
+         b"MIME-Version: 1.0\nContent-Type: multipart/related\n\n0M8R4KGxGuEAAAAA"],
+        [b"QWN0aXZlTWltZQAA", b"MIME-Version: 1.0\n\nQWN0aXZl", b"0M8R4KGxGuEAAAAA"],
+    ),
     "pe_packed_upx": ([pe([b"UPX0", b"UPX1"], b"UPX!")], [pe([b".text"], b"UPX!"), pe([b"UPX0"])]),
     "pe_packer_section_name": ([pe([b".text", b".vmp0"]), pe([b".themida"])], [pe([b".text", b".data"])]),
     "pe_injects_into_processes": (
