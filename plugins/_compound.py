@@ -116,7 +116,11 @@ class Compound:
     def _chain(self, start: int, most: int, fat: array.array[int], what: str) -> Iterator[tuple[int, int]]:
         """Runs of neighbouring sectors, (first, count): at most `most` sectors in all."""
         number, done = start, 0
+        seen: set[int] = set()
         while done < most and number < len(fat):
+            if number in seen:
+                self._problem(Reason.CORRUPT, f"{what}: its chain bites its tail")
+                return
             first, run = number, 0
             while True:
                 run += 1
@@ -125,6 +129,7 @@ class Compound:
                     break
                 number = following
             yield first, run
+            seen.update(range(first, first + run))
             done += run
             number = following
         if done < most and number != _END:

@@ -9,7 +9,7 @@ import datetime as dt
 import ipaddress
 import re
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from email import errors, feedparser, message, policy, utils
 from typing import Any
 
@@ -40,6 +40,18 @@ class MailPart(message.Message):
         kind = super().get_content_type()
         return "text/plain" if self.reading and kind.startswith("message/") else kind
 
+    def get_param(self, *args: Any, **named: Any) -> Any:
+        """A parameter; the library raises on charsets that are none (`utf-8*\\0'…`)."""
+        return _quietly(super().get_param, *args, **named)
+
+    def get_boundary(self, *args: Any, **named: Any) -> Any:
+        """As `get_param`."""
+        return _quietly(super().get_boundary, *args, **named)
+
+    def get_content_charset(self, *args: Any, **named: Any) -> Any:
+        """As `get_param`."""
+        return _quietly(super().get_content_charset, *args, **named)
+
     def raw(self) -> bytes:
         """The body as it stands in the mail; `get_payload` would decode 8-bit text by its charset."""
         held = self._payload  # type: ignore[attr-defined]
@@ -50,6 +62,13 @@ class MailPart(message.Message):
         return self.get_content_type().partition("/")[0]
 
 
+def _quietly(ask: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    try:
+        return ask(*args, **named)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return named.get("failobj")
+
+
 class _Bounded(policy.Compat32):
     """Headers are cut before anything reads them."""
 
@@ -58,6 +77,10 @@ class _Bounded(policy.Compat32):
         most = _MAX_PARAMETERS if name.lower().startswith("content-") else _MAX_HEADER
         value = value.lstrip(" \t") + "".join(sourcelines[1:])
         return name, value[:most].rstrip("\r\n")
+
+    def header_fetch_parse(self, name: str, value: Any) -> Any:  # type: ignore[override]
+        """As it stands; the library would put question marks in place of 8-bit letters."""
+        return value
 
 
 class Address(msgspec.Struct, omit_defaults=True):
@@ -266,10 +289,7 @@ def clean_name(name: str) -> str:
 def file_name(part: MailPart) -> str:
     """A part's file name by RFC 2183, 2231 or 2047, or an empty string."""
     for parameter, header in (("filename", "content-disposition"), ("name", "content-type")):
-        try:
-            value = part.get_param(parameter, None, header)
-        except (ValueError, LookupError, TypeError, AttributeError, IndexError):
-            continue
+        value = part.get_param(parameter, None, header)
         if isinstance(value, tuple):
             charset, _, encoded = value
             raw = urllib.parse.unquote_to_bytes(encoded.encode("utf-8", "surrogateescape"))
