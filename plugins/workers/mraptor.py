@@ -20,7 +20,7 @@ from stoq_core.options import Options, about
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
 
-_LINE_CHARS = 2_048
+_LINE_CHARS = 1_100
 """VBA lines end at 1,023 characters; longer ones are broken, for patterns that look along a line."""
 _LINES = re.compile(rf"[^\n]{{{_LINE_CHARS}}}(?=[^\n])")
 
