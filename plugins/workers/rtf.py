@@ -120,7 +120,8 @@ class Rtf(Worker[RtfOptions]):
                 yield job.child([view], name=f"object-{one.offset}.bin", offset=one.offset)
             return
         said.format, said.size = _FORMATS[found.format], len(found.content)
-        said.target = found.topic[:1_000] if found.format == 1 else ""
+        if found.format == 1:
+            said.target = found.topic[:1_000]
         if found.claimed > len(found.content):
             job.error("truncated", f"the object at {one.offset} claims {found.claimed} bytes", observed=found.claimed)
             job.unread(Reason.TRUNCATED, f"the object at {one.offset} is cut")
