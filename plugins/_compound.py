@@ -69,7 +69,9 @@ class Compound:
         self._header()
         self._fat = self._load_fat()
         self.entries = self._load_directory()
-        self.by_path = {tuple(x.upper() for x in one.path): one for one in self.entries[::-1] if not one.orphan}
+        self.by_path = {
+            tuple(x.upper() for x in one.path): one for one in self.entries[::-1] if not one.orphan
+        }
         self._mini_view: memoryview | None = None
         self._mini_fat = array.array("I")
 
@@ -77,7 +79,9 @@ class Compound:
         """2.2."""
         shift, mini_shift = struct.unpack_from("<HH", self.view, 30)
         if shift not in (9, 12) or mini_shift != 6:
-            raise BadCompound(Reason.CORRUPT, f"sectors of 2^{shift} and 2^{mini_shift} bytes are not allowed")
+            raise BadCompound(
+                Reason.CORRUPT, f"sectors of 2^{shift} and 2^{mini_shift} bytes are not allowed"
+            )
         self._size = 1 << shift
         self._count = max(0, -(-len(self.view) // self._size) - 1)
         (self._directory_start,) = struct.unpack_from("<I", self.view, 48)
@@ -161,13 +165,17 @@ class Compound:
         self.root = seen.pop(0)
         return [*seen.values(), *orphans]
 
-    def _entry(self, sid: int, row: tuple[object, ...], parent: tuple[str, ...], *, orphan: bool = False) -> Entry:
+    def _entry(
+        self, sid: int, row: tuple[object, ...], parent: tuple[str, ...], *, orphan: bool = False
+    ) -> Entry:
         raw, length, kind, _, _, _, _, clsid, _, _, _, start, size = row
         assert isinstance(raw, bytes) and isinstance(length, int) and isinstance(size, int)  # noqa: PT018
         assert isinstance(kind, int) and isinstance(start, int) and isinstance(clsid, bytes)  # noqa: PT018
         name = raw[: max(0, min(length, 64) - 2)].decode("utf-16-le", "replace").rstrip("\0")
         size = size & 0xFFFFFFFF if self._size == 512 else size  # 2.6.1: the upper half may hold anything
-        return Entry(path=(*parent, name), sid=sid, kind=kind, size=size, start=start, clsid=clsid, orphan=orphan)
+        return Entry(
+            path=(*parent, name), sid=sid, kind=kind, size=size, start=start, clsid=clsid, orphan=orphan
+        )
 
     def _run(self, first: int, count: int) -> memoryview:
         at = (first + 1) * self._size
@@ -182,6 +190,14 @@ class Compound:
     def storages(self) -> list[Entry]:
         """The storages."""
         return [one for one in self.entries if one.kind == _STORAGE]
+
+    @property
+    def end(self) -> int:
+        """Offset behind the last sector that the allocation table says is in use."""
+        last = len(self._fat)
+        while last and self._fat[last - 1] == _NO_STREAM:
+            last -= 1
+        return min(len(self.view), (last + 1) * self._size)
 
     def chunks(self, entry: Entry) -> Iterator[memoryview]:
         """A stream's bytes; one that is shorter than it claims is noted in `problems`."""

@@ -24,7 +24,7 @@ _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{1,14}$")
 _SCHEMES = frozenset({"http", "https", "ftp", "ftps", "sftp", "ssh", "tcp", "udp", "ws", "wss", "ldap", "ldaps",
                       "rtsp", "smb", "file", "telnet", "dns", "rmi", "tftp", "svn", "git", "webcal", "gopher"})  # fmt: skip
 _URL_END = re.compile(rb"[\x00-\x20\"<>`\\^{}|\x7f]")
-_NO_SUFFIX = frozenset("cc md mov pl ps py rs sh so zip bat com.class in do la".split())
+_NO_SUFFIX = frozenset(["cc", "md", "mov", "pl", "ps", "py", "rs", "sh", "so", "zip", "bat", "com.class", "in", "do", "la"])
 """Suffixes that are file extensions or words too: a bare name of two labels with one is no domain."""
 _HASHES = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 _IPV6_FULL = re.compile(rb"(?<![hx:.-])(?:h{1,4}+:){7}h{1,4}+(?![hx:])")
@@ -111,9 +111,7 @@ def find(content: bytes, keep: Callable[[str, str], bool] = lambda _kind, _value
 class _Text:
     """One text: refanged, with the way back to the offsets it came from."""
 
-    def __init__(
-        self, content: bytes, place: Callable[[int], int], keep: Callable[[str, str], bool]
-    ) -> None:
+    def __init__(self, content: bytes, place: Callable[[int], int], keep: Callable[[str, str], bool]) -> None:
         self._place, self._keep = place, keep
         self._at: list[int] = [0]  # where in the refanged text the shift changes,
         self._shift: list[int] = [0]  # by how much its offsets differ from there on,

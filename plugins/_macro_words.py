@@ -25,7 +25,9 @@ _START = re.compile(
     r"CreateThread|CreateRemoteThread|QueueUserAPC|EnumSystem\w{1,40}|CallWindowProc|CreateTimerQueueTimer",
     re.IGNORECASE,
 )
-_DROP = re.compile(r"ADODB\.Stream|SaveToFile|\bOpen\b[^\n]{1,400}\bFor\s+Binary\b[^\n]{0,40}\bWrite\b", re.IGNORECASE)
+_DROP = re.compile(
+    r"ADODB\.Stream|SaveToFile|\bOpen\b[^\n]{1,400}\bFor\s+Binary\b[^\n]{0,40}\bWrite\b", re.IGNORECASE
+)
 
 
 class Flags(msgspec.Struct, kw_only=True):

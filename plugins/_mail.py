@@ -25,7 +25,9 @@ _MIN_OUTSIDE = 256
 _MAX_READ_AGAIN = 10
 _WORD = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,20})?\?([bBqQ])\?([^?\r\n]*+)\?=")
 _GAP = re.compile(r"(?<=\?=)[ \t\r\n]{1,200}(?==\?)")
-_NOT_FOR_MAIL = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"})
+_NOT_FOR_MAIL = frozenset(
+    {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"}
+)
 _UU_BEGIN = re.compile(rb"(?:\A|\n)begin(?:-base64)? [0-7]{3,4} ([^\r\n]{1,255})\r?\n")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
@@ -309,7 +311,9 @@ def headers(part: MailPart) -> Iterator[tuple[str, str]]:
 def defects(root: MailPart) -> list[str]:
     """What the parser found wrong, as words: `missing header body separator`."""
     found = [one for _, part in parts(root) for one in part.defects] + root.defects
-    names = (type(one).__name__.removesuffix("Defect") for one in found if isinstance(one, errors.MessageDefect))
+    names = (
+        type(one).__name__.removesuffix("Defect") for one in found if isinstance(one, errors.MessageDefect)
+    )
     return sorted({re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", one).lower() for one in names})
 
 
@@ -320,7 +324,11 @@ def addresses(values: list[str]) -> list[Address]:
     except (ValueError, IndexError, TypeError, AttributeError, RecursionError):
         pairs = []
     if not any(address for _, address in pairs):
-        pairs = [("", one) for value in values[:20] for one in re.findall(r"[^\s<>,;\"]{1,64}@[^\s<>,;\"]{1,253}", value[:8192])]
+        pairs = [
+            ("", one)
+            for value in values[:20]
+            for one in re.findall(r"[^\s<>,;\"]{1,64}@[^\s<>,;\"]{1,253}", value[:8192])
+        ]
     return [Address(address, name) for name, address in pairs if address or name][:_MAX_ADDRESSES]
 
 
@@ -334,7 +342,11 @@ def hop(value: str) -> Hop:
         found = re.search(rf"(?:^|\s){key}\s+<?([^\s<>;]{{1,320}})", of, re.IGNORECASE)
         return found.group(1) if found else ""
 
-    ips = [one for one in re.findall(r"[\[(](?:IPv6:)?([0-9A-Fa-f:.]{3,45})[\])]", clauses, re.IGNORECASE) if _is_ip(one)]
+    ips = [
+        one
+        for one in re.findall(r"[\[(](?:IPv6:)?([0-9A-Fa-f:.]{3,45})[\])]", clauses, re.IGNORECASE)
+        if _is_ip(one)
+    ]
     return Hop(
         sender=word("from"), by=word("by"), protocol=word("with"), id=word("id"), recipient=word("for"),
         ips=list(dict.fromkeys(ips))[:10], date=moment(date),
@@ -369,7 +381,9 @@ def authentication(header: str, value: str) -> Authentication:
         found = re.match(r"\s*([\w-]{1,60})(?:\s*/\s*\d+)?\s*=\s*([\w-]{1,60})", piece)
         if found:
             rest = piece[found.end() :]
-            pairs = re.findall(r'([\w-]{1,60}(?:\.[\w-]{1,60})?)\s{0,9}=\s{0,9}("[^"]{0,400}"|[^\s"]{1,400})', rest)
+            pairs = re.findall(
+                r'([\w-]{1,60}(?:\.[\w-]{1,60})?)\s{0,9}=\s{0,9}("[^"]{0,400}"|[^\s"]{1,400})', rest
+            )
             properties = {key: text.strip('"') for key, text in pairs[:30]}
             made.methods.append(
                 AuthMethod(method=found[1].lower(), result=found[2].lower(), properties=properties)

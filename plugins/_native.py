@@ -101,7 +101,9 @@ def ole1(view: memoryview) -> Embedded | None:
         topic, at = _counted(view, at) if kind != 5 else ("", at)
         item, at = _counted(view, at) if kind != 5 else ("", at)
         if kind == 1:
-            return Embedded(format=kind, class_name=name, topic=topic, item=item, content=view[at:], end=len(view))
+            return Embedded(
+                format=kind, class_name=name, topic=topic, item=item, content=view[at:], end=len(view)
+            )
         at += 8 if kind == 5 else 0
         (size,) = struct.unpack_from("<I", view, at)
     except (struct.error, ValueError):

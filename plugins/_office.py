@@ -11,6 +11,7 @@ from plugins._compound import Compound
 
 _OBJECT = b"\x11\x10"
 """Record type 0x1011, ExternalOleObjectStg (MS-PPT 2.10.34), VBA projects among them."""
+_ZIP = b"PK\x03\x04"
 _MOST_OBJECTS = 1_000
 _INFLATE_BYTES = 64 * 1024
 _ENCRYPTED_USER = b"\xdf\xc4\xd1\xf3"
@@ -23,7 +24,7 @@ def presentation_objects(stream: bytes) -> Iterator[tuple[int, Iterator[bytes]]]
     while at >= 0 and count < _MOST_OBJECTS:
         version, _, size = struct.unpack_from("<HHI", stream.ljust(at + 6, b"\0"), at - 2)
         end = at + 6 + size
-        if version in (0x00, 0x10) and 8 <= size and end <= len(stream):
+        if version in (0x00, 0x10) and size >= 8 and end <= len(stream):
             body = memoryview(stream)[at + 6 : end]
             if version == 0x10 and body[4] == 0x78:
                 count += 1
@@ -36,6 +37,19 @@ def presentation_objects(stream: bytes) -> Iterator[tuple[int, Iterator[bytes]]]
         else:
             end = at + 1
         at = stream.find(_OBJECT, end)
+
+
+def presentation_packages(stream: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Offset and bytes of each zip that fills a record of a slide stream, such as a theme (MS-PPT 2.11.13)."""
+    at, count = stream.find(_ZIP), 0
+    while at >= 0 and count < _MOST_OBJECTS:
+        end = at + 4
+        if at >= 8:
+            (size,) = struct.unpack_from("<I", stream, at - 4)
+            if 22 <= size <= len(stream) - at:
+                count, end = count + 1, at + size
+                yield at, memoryview(stream)[at:end]
+        at = stream.find(_ZIP, end)
 
 
 def _inflated(view: memoryview) -> Iterator[bytes]:
@@ -89,7 +103,7 @@ def sizes_hold(compound: Compound) -> bool:
     return not compound.problems and all(one.size <= most for one in (compound.root, *compound.streams))
 
 
-class Locked(Exception):  # noqa: N818 - it says what the document is
+class Locked(Exception):
     """No password fits, or the kind of encryption is not known; the message says which."""
 
 

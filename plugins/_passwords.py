@@ -13,7 +13,7 @@ _QUOTED = re.compile(r"\"([^\"\n]{1,64})\"|'([^'\n]{1,64})'|“([^”\n]{1,64})�
 _AFTER, _BEFORE = 160, 60
 _MOST_PLACES, _MOST_WORDS = 40, 8
 _LEAD = re.compile(r"[\s:=>\-–—]*(?:(?:is|ist|lautet|est|es|é|for|für|the|file|archive|attachment|zip|to|open|it)\b[\s:=>\-–—]*){0,8}", re.IGNORECASE)  # fmt: skip
-_NOISE = frozenset("a an and are as at be by der die das de for from has if in is ist it la le mit no not of on or our per please the this to und und was will with you your zip file archive open use lautet following attached".split())  # fmt: skip
+_NOISE = frozenset(["a", "an", "and", "are", "as", "at", "be", "by", "der", "die", "das", "de", "for", "from", "has", "if", "in", "is", "ist", "it", "la", "le", "mit", "no", "not", "of", "on", "or", "our", "per", "please", "the", "this", "to", "und", "und", "was", "will", "with", "you", "your", "zip", "file", "archive", "open", "use", "lautet", "following", "attached"])  # fmt: skip
 _EDGES = ".,;:!?)]}>\"'“”„«»`*"
 
 

@@ -22,7 +22,20 @@ _SETS = {
 }
 _MAX_PROPERTIES, _MAX_TEXT = 200, 4_096
 _EPOCH = dt.datetime(1601, 1, 1, tzinfo=dt.UTC)
-_NUMBERS = {2: "<h", 3: "<i", 4: "<f", 5: "<d", 16: "<b", 17: "<B", 18: "<H", 19: "<I", 20: "<q", 21: "<Q", 22: "<i", 23: "<I"}
+_NUMBERS = {
+    2: "<h",
+    3: "<i",
+    4: "<f",
+    5: "<d",
+    16: "<b",
+    17: "<B",
+    18: "<H",
+    19: "<I",
+    20: "<q",
+    21: "<Q",
+    22: "<i",
+    23: "<I",
+}
 
 
 def read(stream: bytes) -> dict[str, Any]:
@@ -43,7 +56,9 @@ def read(stream: bytes) -> dict[str, Any]:
 def _set(data: bytes, names: dict[int, str]) -> dict[str, Any]:
     """One property set (2.20): its values by name."""
     (count,) = struct.unpack_from("<I", data, 4)
-    rows = list(struct.iter_unpack("<II", data[8 : 8 + 8 * min(count, _MAX_PROPERTIES)][: len(data) // 8 * 8 or 0]))
+    rows = list(
+        struct.iter_unpack("<II", data[8 : 8 + 8 * min(count, _MAX_PROPERTIES)][: len(data) // 8 * 8 or 0])
+    )
     offsets = dict(rows[::-1])
     page = _value(data, offsets[1], "") if 1 in offsets else None
     codec = _codec(page)
@@ -83,7 +98,11 @@ def _value(data: bytes, at: int, codec: str) -> Any:
         if kind in (8, 30, 31):
             (size,) = struct.unpack_from("<I", data, at + 4)
             raw = data[at + 8 : at + 8 + min(size * (2 if kind == 31 else 1), _MAX_TEXT)]
-            return raw.decode("utf-16-le" if kind == 31 else codec or "cp1252", "replace").partition("\0")[0].strip()
+            return (
+                raw.decode("utf-16-le" if kind == 31 else codec or "cp1252", "replace")
+                .partition("\0")[0]
+                .strip()
+            )
     except (struct.error, OverflowError, LookupError):
         pass
     return None

@@ -19,7 +19,7 @@ _CHUNK_BYTES = 4_096
 _ENDINGS = {0x21: "bas", 0x22: "cls"}
 
 
-class Damaged(Exception):  # noqa: N818 - it says what the stream is
+class Damaged(Exception):
     """The stream cannot be inflated further."""
 
 
@@ -161,9 +161,7 @@ def _lost_module(compound: Compound, entry: Entry, project: Project) -> None:
     source, _ = inflate(memoryview(stream)[at - 3 :], _MAX_STREAM)
     if source.startswith(b"Attribut"):
         name = entry.path[-1] if entry.path else "module"
-        project.add(
-            Module(name=name, path=entry.shown, source=source.decode("cp1252", "replace"), lost=True)
-        )
+        project.add(Module(name=name, path=entry.shown, source=source.decode("cp1252", "replace"), lost=True))
 
 
 class _Row(msgspec.Struct):

@@ -9,6 +9,8 @@ rule zip_behind_other_bytes
         $end = { 50 4B 05 06 }
         $local = { 50 4B 03 04 }
     condition:
+        // in compound files and slide streams the worker `ole` finds the zips that their parts hold
+        uint32(0) != 0xE011CFD0 and uint32(0) != 0x03E8000F and
         not $local at 0 and $local and $end in (filesize - 66000 .. filesize)
 }
 

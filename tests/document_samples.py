@@ -31,11 +31,23 @@ def _download(requirement: str, target: Path) -> None:
     held = ROOT / "downloads"
     held.mkdir(parents=True, exist_ok=True)
     before = set(held.iterdir())
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        requirement,
+    ]
     done = subprocess.run([*command, "-d", str(held)], capture_output=True, text=True)
     archive = next(iter(set(held.iterdir()) - before), None)
     if done.returncode or archive is None:
-        pytest.skip(f"{requirement} cannot be downloaded: pip download --no-deps --no-binary :all: {requirement}")
+        pytest.skip(
+            f"{requirement} cannot be downloaded: pip download --no-deps --no-binary :all: {requirement}"
+        )
     part = target.with_suffix(".part")
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as packed:
@@ -56,7 +68,9 @@ def clamav() -> Path:
         for stale in ROOT.glob("clamav-testfiles_*.deb"):
             stale.unlink()
         try:
-            subprocess.run(["apt-get", "download", "clamav-testfiles"], cwd=ROOT, check=True, capture_output=True)
+            subprocess.run(
+                ["apt-get", "download", "clamav-testfiles"], cwd=ROOT, check=True, capture_output=True
+            )
             deb = next(ROOT.glob("clamav-testfiles_*.deb"))
             subprocess.run(["dpkg-deb", "-x", str(deb), str(target)], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError, StopIteration):

@@ -107,15 +107,32 @@ def vba_project(modules: dict[str, str], root: str = "Macros") -> dict[str, byte
     def record(kind: int, data: bytes) -> bytes:
         return struct.pack("<HI", kind, len(data)) + data
 
-    rows = record(1, b"\1\0\0\0") + record(2, b"\x09\4\0\0") + record(0x14, b"\x09\4\0\0") + record(3, b"\xe4\4")
+    rows = (
+        record(1, b"\1\0\0\0") + record(2, b"\x09\4\0\0") + record(0x14, b"\x09\4\0\0") + record(3, b"\xe4\4")
+    )
     rows += record(4, b"VBAProject") + record(5, b"") + record(0x40, b"") + record(6, b"") + record(0x3D, b"")
     rows += record(7, bytes(4)) + record(8, bytes(4)) + struct.pack("<HI", 9, 4) + bytes(6)
-    rows += record(0x0C, b"") + record(0x3C, b"") + record(0x0F, struct.pack("<H", len(modules))) + record(0x13, b"\xff\xff")
+    rows += (
+        record(0x0C, b"")
+        + record(0x3C, b"")
+        + record(0x0F, struct.pack("<H", len(modules)))
+        + record(0x13, b"\xff\xff")
+    )
     streams = {}
     for name, source in modules.items():
         wide = name.encode("utf-16-le")
-        rows += record(0x19, name.encode()) + record(0x47, wide) + record(0x1A, name.encode()) + record(0x32, wide)
-        rows += record(0x1C, b"") + record(0x48, b"") + record(0x31, struct.pack("<I", 16)) + record(0x1E, bytes(4))
+        rows += (
+            record(0x19, name.encode())
+            + record(0x47, wide)
+            + record(0x1A, name.encode())
+            + record(0x32, wide)
+        )
+        rows += (
+            record(0x1C, b"")
+            + record(0x48, b"")
+            + record(0x31, struct.pack("<I", 16))
+            + record(0x1E, bytes(4))
+        )
         rows += record(0x2C, b"\xff\xff") + record(0x21, b"") + record(0x2B, b"")
         text = f'Attribute VB_Name = "{name}"\r\n{source}'.encode("cp1252")
         streams[f"{root}/VBA/{name}"] = bytes(16) + vba_compressed(text)

@@ -104,10 +104,15 @@ class Iocextract(Worker[IocextractOptions]):
         if not whole:
             job.error("option_limit", "only the start was read", observed=payload.size, allowed=most)
         if cut:
-            job.error("option_limit", f"more than are kept: {', '.join(sorted(cut))}", allowed=self.options.max_each)
+            job.error(
+                "option_limit", f"more than are kept: {', '.join(sorted(cut))}", allowed=self.options.max_each
+            )
         if found:
             yield IocextractResult(
-                **{kind: sorted(entries.values(), key=lambda one: one.offset) for kind, entries in found.items()},
+                **{
+                    kind: sorted(entries.values(), key=lambda one: one.offset)
+                    for kind, entries in found.items()
+                },
                 read_bytes=None if whole else most,
                 cut=sorted(cut),
             )

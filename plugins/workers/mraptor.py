@@ -158,7 +158,11 @@ class Mraptor(Worker[MraptorOptions]):
         for module in modules:
             source = _prepared(module.source[:left])
             if len(module.source) > left:
-                job.error("option_limit", "more macro source than is analysed", allowed=self.options.max_source_chars)
+                job.error(
+                    "option_limit",
+                    "more macro source than is analysed",
+                    allowed=self.options.max_source_chars,
+                )
                 job.unread(Reason.OPTION_LIMIT, "more macro source than max_source_chars is not analysed")
             left -= min(left, len(module.source))
             together.append(source)
@@ -179,7 +183,9 @@ class Mraptor(Worker[MraptorOptions]):
             flags=flags.text,
             matches=flags.matches,
             macros=listed,
-            keywords=[MacroKeyword(type=a, keyword=b, description=c) for a, b, c in Words.keywords(source, meant)],
+            keywords=[
+                MacroKeyword(type=a, keyword=b, description=c) for a, b, c in Words.keywords(source, meant)
+            ],
             iocs=self._iocs(source + "\n" + meant),
             strings=[MacroString(how=a, written=b, meant=c) for a, b, c in strings],
         )

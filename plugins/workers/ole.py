@@ -12,7 +12,14 @@ from plugins import _properties
 from plugins._compound import MAGIC, BadCompound, Compound, Entry
 from plugins._names import name_findings
 from plugins._native import ole10_native
-from plugins._office import Locked, decrypt, encryption, presentation_objects, sizes_hold
+from plugins._office import (
+    Locked,
+    decrypt,
+    encryption,
+    presentation_objects,
+    presentation_packages,
+    sizes_hold,
+)
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
@@ -24,6 +31,7 @@ _DEFAULT_PASSWORDS = ("VelvetSweatshop", "/01Hannes Ruescher/01")
 """What Excel and PowerPoint encrypt with when only changes are to be kept off: they open without asking."""
 _PROPERTIES_BYTES = MiB
 _TRY_MS = 4_000
+_MIN_TRAILING = 16
 
 
 class OleOptions(Options, frozen=True):
@@ -71,8 +79,16 @@ class Ole(Worker[OleOptions]):
         "encrypted_document": "no password fits, or the encryption is not known",
     }
     findings = {
-        "ole_packed_executable": (500, "a program or script is packed into the document as an object", ("T1204.002",)),
-        "name_right_to_left": (600, "a file name with a right-to-left override hides its extension", ("T1036.002",)),
+        "ole_packed_executable": (
+            500,
+            "a program or script is packed into the document as an object",
+            ("T1204.002",),
+        ),
+        "name_right_to_left": (
+            600,
+            "a file name with a right-to-left override hides its extension",
+            ("T1036.002",),
+        ),
         "name_double_extension": (600, "an executable whose name ends like a document's", ("T1036.007",)),
     }
     reads_meta = True
@@ -87,6 +103,7 @@ class Ole(Worker[OleOptions]):
         full: LimitReached | None = None
         try:
             yield from self._streams(compound, payload, job)
+            yield from self._behind(compound, job)
             yield from self._presentation(compound, job)
             yield from self._decrypted(compound, payload, job, result)
         except LimitReached as error:
@@ -127,6 +144,13 @@ class Ole(Worker[OleOptions]):
             if child.body.size:
                 yield child
 
+    def _behind(self, compound: Compound, job: Job) -> Iterator[Any]:
+        """What was appended to the file, or stands in its last sectors that belong to nothing."""
+        offset = compound.end
+        view = compound.view[offset:]
+        if len(view) >= _MIN_TRAILING and any(view):
+            yield job.child([view], name="trailing.bin", offset=offset)
+
     def _native(self, content: bytes, entry: Entry, job: Job) -> Iterator[Any]:
         native = ole10_native(memoryview(content))
         if native is None:
@@ -150,7 +174,10 @@ class Ole(Worker[OleOptions]):
         entry = compound.find("PowerPoint Document")
         if entry is None or encryption(compound):
             return
-        for offset, chunks in presentation_objects(compound.read(entry)):
+        stream = compound.read(entry)
+        for offset, zipped in presentation_packages(stream):
+            yield job.child([zipped], name=f"package-{offset}.zip", path=entry.shown, offset=offset)
+        for offset, chunks in presentation_objects(stream):
             child, problem = job.salvage(chunks, name=f"object-{offset}.bin", path=entry.shown, offset=offset)
             if isinstance(problem, zlib.error):
                 job.error("corrupt", f"an object of the presentation at {offset}: {problem}")

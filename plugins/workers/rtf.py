@@ -21,7 +21,9 @@ from stoq_core.plugin import Worker
 _LEAD_BYTES = 1_024
 _MIN_TRAILING = 16
 _REMOTE = re.compile(r"^\s*(?:https?:|ftp:|file:|\\\\|//|mhtml:)", re.IGNORECASE)
-_WIDE_URL = re.compile(rb"h\x00t\x00t\x00p\x00(?:s\x00)?:\x00/\x00/\x00(?:[\x21-\x7e]\x00){1,400}", re.IGNORECASE)
+_WIDE_URL = re.compile(
+    rb"h\x00t\x00t\x00p\x00(?:s\x00)?:\x00/\x00/\x00(?:[\x21-\x7e]\x00){1,400}", re.IGNORECASE
+)
 _EQUATION_CLSID = bytes.fromhex("02ce020000000000c000000000000046")
 _FORMATS = {1: "linked", 2: "embedded", 5: "presentation"}
 
@@ -91,7 +93,9 @@ class Rtf(Worker[RtfOptions]):
         rtf = reader.read()
         result = RtfResult(templates=[one[:1_000] for one in rtf.templates[:50]], updates=rtf.updates)
         if reader.cut:
-            job.error("too_many_payloads", "more objects than are taken out", allowed=self.options.max_objects)
+            job.error(
+                "too_many_payloads", "more objects than are taken out", allowed=self.options.max_objects
+            )
             job.unread(Reason.TOO_MANY_PAYLOADS, "more objects than max_objects are not taken out")
         remote = [one for one in rtf.templates if _REMOTE.match(one)]
         if remote:
@@ -123,7 +127,11 @@ class Rtf(Worker[RtfOptions]):
         if found.format == 1:
             said.target = found.topic[:1_000]
         if found.claimed > len(found.content):
-            job.error("truncated", f"the object at {one.offset} claims {found.claimed} bytes", observed=found.claimed)
+            job.error(
+                "truncated",
+                f"the object at {one.offset} claims {found.claimed} bytes",
+                observed=found.claimed,
+            )
             job.unread(Reason.TRUNCATED, f"the object at {one.offset} is cut")
         yield from self._content(said, found, job)
         behind = view[found.end :]

@@ -51,9 +51,13 @@ _TAG = re.compile(r"<[^<>]{0,4000}>")
 class SmtpOptions(Options, frozen=True):
     """What of a mail goes into the result and on to other workers."""
 
-    omit_body: Annotated[bool, about("leave the bodies' text out of the result; they are scanned all the same")] = False
+    omit_body: Annotated[
+        bool, about("leave the bodies' text out of the result; they are scanned all the same")
+    ] = False
     extract_iocs: Annotated[bool, about("hand headers and bodies to `iocextract` as one text")] = False
-    harvest_passwords: Annotated[bool, about("offer words near *password* to encrypted files of this mail")] = True
+    harvest_passwords: Annotated[
+        bool, about("offer words near *password* to encrypted files of this mail")
+    ] = True
 
 
 class MailBody(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -137,7 +141,9 @@ class Smtp(Worker[SmtpOptions]):
         try:
             root, cut = parse(content)
         except RecursionError:
-            raise PluginError("too_deep", "parts are nested too deep to be read", reason=Reason.TOO_DEEP) from None
+            raise PluginError(
+                "too_deep", "parts are nested too deep to be read", reason=Reason.TOO_DEEP
+            ) from None
         if cut is not None:
             job.error("too_many_payloads", f"{cut.why}; the rest is not taken apart")
             job.unread(Reason.TOO_MANY_PAYLOADS, f"{cut.why}; bytes from {cut.at} on are not taken apart")
@@ -158,14 +164,18 @@ class Smtp(Worker[SmtpOptions]):
         yield SmtpResult(messages=len(starts))
         for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(content)], strict=True), 1):
             text = content[start:end].lstrip(b"\r\n").partition(b"\n")[2]
-            yield job.child([text], name=f"message-{number}.eml", type="message/rfc822", dispatch_to=("smtp",))
+            yield job.child(
+                [text], name=f"message-{number}.eml", type="message/rfc822", dispatch_to=("smtp",)
+            )
 
     def _sender(self, result: SmtpResult) -> Iterator[Finding]:
         for one in result.addresses.get("sender", []):
             shown = re.search(r"[\w.+-]{1,64}@([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})", one.name)
             real = one.address.rpartition("@")[2].lower()
             if shown and real and _site(shown.group(1).lower()) != _site(real):
-                yield self.finding("mail_display_name_other_address", f"{one.name[:200]} <{one.address[:200]}>")
+                yield self.finding(
+                    "mail_display_name_other_address", f"{one.name[:200]} <{one.address[:200]}>"
+                )
 
     def _texts(self, work: _Parts, job: Job) -> Iterator[Any]:
         text = "\n".join((work.result.subject, *work.texts))
@@ -233,7 +243,9 @@ class _Parts:
     def _judge(self, name: str, kind: str) -> Iterator[Finding]:
         found, executable = name_findings(name)
         yield from (self.plugin.finding(one, name[:300]) for one in found)
-        if executable and (kind.split("/")[0] in ("image", "text", "audio", "video") or kind == "application/pdf"):
+        if executable and (
+            kind.split("/", maxsplit=1)[0] in ("image", "text", "audio", "video") or kind == "application/pdf"
+        ):
             yield self.plugin.finding("mail_type_mismatch", f"{name[:300]} as {kind}")
 
     def _read(self, part: MailPart, kind: str, name: str, body: bytes) -> None:

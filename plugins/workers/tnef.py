@@ -69,7 +69,11 @@ class Tnef(Worker[TnefOptions]):
         "truncated": "the file ends in an attribute",
     }
     findings = {
-        "name_right_to_left": (600, "a file name with a right-to-left override hides its extension", ("T1036.002",)),
+        "name_right_to_left": (
+            600,
+            "a file name with a right-to-left override hides its extension",
+            ("T1036.002",),
+        ),
         "name_double_extension": (600, "an executable whose name ends like a document's", ("T1036.007",)),
     }
     result = TnefResult

@@ -42,7 +42,7 @@ def stored(name: str) -> bytes:
 
 SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     "eicar_test_file": ([eicar(), eicar() + b"\r\n"], [b"see: " + eicar(), eicar() + bytes(200)]),
-    "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30)]),
+    "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30), OLE + bytes(600) + zipped(a=b"x")]),
     "mail_by_its_headers": (
         [b"\r\n\r\nReceived: from a\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nhi"],
         [b"\nMIME-Version: 1.0\nContent-Type: text/plain\n", b"MIME-Version: 1.0 Content-Type: text/plain From: a@b.example"],

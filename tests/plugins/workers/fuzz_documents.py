@@ -29,7 +29,14 @@ _SOURCES = {
 LIMITS = RequestLimits(payload_bytes=4 * 2**20, extracted_bytes=32 * 2**20, payloads=500)
 SLOW_S = 5.0
 _MAX_BYTES = 200_000
-_NUMBERS = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xfe\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0")
+_NUMBERS = (
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff",
+    b"\xfe\xff\xff\xff",
+    b"\xff\xff\xff\x7f",
+    b"\0\0\0\x80",
+    b"\1\0\0\0",
+)
 
 
 def seeds(name: str) -> list[bytes]:
@@ -105,7 +112,7 @@ def main() -> int:
             bad += 1
             if bad <= 20:
                 print(f"{name} {number}: {what}")  # noqa: T201 - a report
-                with open(f"/tmp/fuzz-{name}-{number}.bin", "wb") as file:  # noqa: S108 - for whoever runs it
+                with open(f"/tmp/fuzz-{name}-{number}.bin", "wb") as file:
                     file.write(content)
     return min(bad, 1)
 

@@ -160,7 +160,20 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         st.one_of(
             st.binary(max_size=30),
             st.sampled_from(
-                [b"http://", b"hxxp", b"[.]", b"a.example.com", b"@", b"::1", b"10.0.0.1", b" ", b"\0", MD5.encode(), b":", b"aa-bb-"]
+                [
+                    b"http://",
+                    b"hxxp",
+                    b"[.]",
+                    b"a.example.com",
+                    b"@",
+                    b"::1",
+                    b"10.0.0.1",
+                    b" ",
+                    b"\0",
+                    MD5.encode(),
+                    b":",
+                    b"aa-bb-",
+                ]
             ),
         ),
         max_size=30,

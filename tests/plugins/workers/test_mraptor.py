@@ -65,7 +65,9 @@ def test_source_is_a_child() -> None:
         ("Sub AutoOpen()\r\n p = VirtualAlloc(0, 9, 4096, 64)\r\n CreateThread 0, 0, p, 0, 0, 0\r\nEnd Sub\r\n", "AWX", True, "macro_injects_code", 1000),
     ],
 )  # fmt: skip
-def test_flags_and_findings(source: str, flags: str, suspicious: bool, finding: str | None, score: int) -> None:
+def test_flags_and_findings(
+    source: str, flags: str, suspicious: bool, finding: str | None, score: int
+) -> None:
     """1,000 only where it runs by itself, downloads and executes (or injects); ordinary macros stay under 300."""
     ran = scan(document({"M": source}))
     assert ran.result is not None
@@ -75,7 +77,11 @@ def test_flags_and_findings(source: str, flags: str, suspicious: bool, finding: 
 
 def test_flags_of_all_modules_together() -> None:
     """A trigger in one module and a program in another are one macro."""
-    found = result(document({"A": "Sub AutoOpen()\r\n  Go\r\nEnd Sub\r\n", "B": 'Sub Go()\r\n  Shell "x"\r\nEnd Sub\r\n'}))
+    found = result(
+        document(
+            {"A": "Sub AutoOpen()\r\n  Go\r\nEnd Sub\r\n", "B": 'Sub Go()\r\n  Shell "x"\r\nEnd Sub\r\n'}
+        )
+    )
     assert found["flags"] == "A-X"
     assert [one["flags"] for one in found["macros"]] == ["A--", "--X"]
 
@@ -90,9 +96,20 @@ def test_keywords_iocs_and_hidden_strings() -> None:
     )
     found = result(document({"M": source}))
     meant = {one["meant"] for one in found["strings"]}
-    assert {"http://chr.example.com/", "http://rev.example.com", "http://hex.example.com/", "http://b64.example.com/", "BB"} <= meant
+    assert {
+        "http://chr.example.com/",
+        "http://rev.example.com",
+        "http://hex.example.com/",
+        "http://b64.example.com/",
+        "BB",
+    } <= meant
     urls = {one["value"] for one in found["iocs"] if one["type"] == "urls"}
-    assert {"http://chr.example.com/", "http://rev.example.com", "http://hex.example.com/", "http://b64.example.com/"} <= urls
+    assert {
+        "http://chr.example.com/",
+        "http://rev.example.com",
+        "http://hex.example.com/",
+        "http://b64.example.com/",
+    } <= urls
     assert ("autoexec", "AutoOpen") in {(one["type"], one["keyword"]) for one in found["keywords"]}
     assert "StrReverse" in {one["keyword"] for one in found["keywords"]}
     assert "strings" not in {k for k, v in result(document({"M": source}), decode_strings=False).items() if v}
@@ -135,7 +152,13 @@ def test_plain_text_is_never_vba() -> None:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as made:
         made.writestr("a.bin", PROJECT)
-    for content in (RUNS.encode(), b"From: a@b.c\r\n\r\n" + DOWNLOADS.encode(), out.getvalue(), b"", b"PK\x03\x04" + bytes(50)):
+    for content in (
+        RUNS.encode(),
+        b"From: a@b.c\r\n\r\n" + DOWNLOADS.encode(),
+        out.getvalue(),
+        b"",
+        b"PK\x03\x04" + bytes(50),
+    ):
         ran = scan(content)
         assert ran.result is None
         assert not ran.children
@@ -149,7 +172,9 @@ def test_source_that_no_project_lists() -> None:
     found = result(compound(streams))
     assert {one["filename"] for one in found["macros"]} == {"A.bas", "B.bas"}
     assert all(one["lost"] for one in found["macros"])
-    hidden = compound({"x": b"y"}, orphan=("h", bytes(9) + vba_compressed(b'Attribute VB_Name = "h"\r\n' + RUNS.encode())))
+    hidden = compound(
+        {"x": b"y"}, orphan=("h", bytes(9) + vba_compressed(b'Attribute VB_Name = "h"\r\n' + RUNS.encode()))
+    )
     assert result(hidden)["flags"] == "A-X"
 
 
@@ -169,7 +194,9 @@ def test_the_library_reads_the_same() -> None:
             except FileOpenError:  # a zip around a document
                 assert scan(content).result is None
                 continue
-            theirs = sorted(code.replace("\r\n", "\n") for *_, code in parser.extract_macros() if isinstance(code, str))
+            theirs = sorted(
+                code.replace("\r\n", "\n") for *_, code in parser.extract_macros() if isinstance(code, str)
+            )
             parser.close()
             ours = sorted(one.body.content().decode().replace("\r\n", "\n") for one in scan(content).children)
             theirs = [one for one in theirs if not one.startswith("'") and one.strip()]
@@ -181,7 +208,9 @@ def test_the_library_reads_the_same() -> None:
 def test_real_macros() -> None:
     """Macros in a Word document with forms, and in a presentation."""
     folder = package("oletools")
-    names = {one["filename"] for one in result((folder / "oleform" / "oleform-PR314.docm").read_bytes())["macros"]}
+    names = {
+        one["filename"] for one in result((folder / "oleform" / "oleform-PR314.docm").read_bytes())["macros"]
+    }
     assert "NewMacros.bas" in names
     assert result((folder / "olevba" / "sample_with_vba.ppt").read_bytes())["macros"]
 
@@ -195,7 +224,9 @@ def test_it_is_quiet() -> None:
 
 def test_bombs() -> None:
     """Source that inflates two thousand times, endless lines and strings: seconds at most, and a reason."""
-    token = bytes.fromhex("b0") and b"\x01" + b"".join(b"\x06\xb0" + b"\xfea" + b"\xff\x0f" + b"\x00" * 3 for _ in range(20_000))
+    token = bytes.fromhex("b0") and b"\x01" + b"".join(
+        b"\x06\xb0" + b"\xfea" + b"\xff\x0f" + b"\x00" * 3 for _ in range(20_000)
+    )
     made, whole = inflate(token, 10**6)
     assert len(made) <= 10**6
     assert not whole
@@ -234,7 +265,9 @@ WHOLE = [document({"A": RUNS, "B": HARMLESS * 40}), ooxml(word__vbaProject_bin=P
     st.lists(st.tuples(st.floats(0, 0.999), st.binary(min_size=1, max_size=8)), max_size=5),
     st.floats(0.05, 1),
 )
-def test_damaged_documents_end_in_emits_or_reasons(whole: bytes, damage: list[tuple[float, bytes]], keep: float) -> None:
+def test_damaged_documents_end_in_emits_or_reasons(
+    whole: bytes, damage: list[tuple[float, bytes]], keep: float
+) -> None:
     """Bytes changed anywhere and a cut anywhere raise nothing else."""
     broken = bytearray(whole[: int(len(whole) * keep)])
     for where, what in damage:
@@ -243,7 +276,19 @@ def test_damaged_documents_end_in_emits_or_reasons(whole: bytes, damage: list[tu
     scan(bytes(broken))
 
 
-@given(st.sampled_from([b"", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK\x03\x04", b"ActiveMime", b"QWN0aXZlTWltZQ", b"0M8R4KGxGuE"]), st.binary(max_size=600))
+@given(
+    st.sampled_from(
+        [
+            b"",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+            b"PK\x03\x04",
+            b"ActiveMime",
+            b"QWN0aXZlTWltZQ",
+            b"0M8R4KGxGuE",
+        ]
+    ),
+    st.binary(max_size=600),
+)
 def test_any_bytes(magic: bytes, rest: bytes) -> None:
     """Arbitrary bytes behind any mark end in a result or nothing."""
     scan(magic + rest)

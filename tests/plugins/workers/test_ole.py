@@ -61,7 +61,9 @@ def test_the_library_sees_the_same() -> None:
             continue
         ours = Compound(memoryview(content))
         theirs = olefile.OleFileIO(io.BytesIO(content))
-        assert {one.path for one in ours.streams if not one.orphan} == {tuple(one) for one in theirs.listdir()}, file
+        assert {one.path for one in ours.streams if not one.orphan} == {
+            tuple(one) for one in theirs.listdir()
+        }, file
         for entry in ours.streams:
             if not entry.orphan:
                 assert ours.read(entry) == theirs.openstream(list(entry.path)).read(), (file, entry.path)
@@ -168,8 +170,24 @@ def test_the_requests_password_opens() -> None:
 def test_objects_of_a_presentation() -> None:
     """Objects in a PowerPoint stream come out inflated."""
     ran = scan((package("oletools") / "olevba" / "sample_with_vba.ppt").read_bytes())
-    objects = [one for one in ran.children if "offset" in one.meta.extra_data]
+    objects = [one for one in ran.children if str(one.meta.extra_data["filename"]).startswith("object-")]
+    assert objects
     assert objects[0].body.content().startswith(b"\xd0\xcf\x11\xe0")
+
+
+def test_what_is_appended_is_a_child() -> None:
+    """Bytes behind the last sector, such as a zip, are scanned as a file of their own."""
+    content = compound({"a": b"x"})
+    assert "trailing.bin" not in scan(content).contents
+    assert scan(content + b"PK\x03\x04 appended " * 3).contents["trailing.bin"] == b"PK\x03\x04 appended " * 3
+
+
+def test_packages_of_a_presentation() -> None:
+    """Themes and layouts, which are zips in records, come out one by one."""
+    ran = scan((package("oletools") / "oleobj" / "embedded-simple-2007.ppt").read_bytes())
+    zips = [one for one in ran.children if str(one.meta.extra_data["filename"]).startswith("package-")]
+    assert len(zips) > 10
+    assert all(one.body.content().startswith(b"PK\x03\x04") for one in zips)
 
 
 def test_an_orphan_is_found() -> None:
@@ -207,7 +225,9 @@ def test_a_directory_of_cycles() -> None:
 
 def test_overlapping_streams_are_bounded() -> None:
     """A thousand entries over the same sectors do not yield a thousand times the file."""
-    content = bytearray(compound({f"s{n:03}": bytes([n % 256]) * 4_100 if n == 0 else b"" for n in range(1_000)}))
+    content = bytearray(
+        compound({f"s{n:03}": bytes([n % 256]) * 4_100 if n == 0 else b"" for n in range(1_000)})
+    )
     at = directory_at(content)
     for n in range(1, 1_000):
         row = at + 128 * (n + 1)
@@ -237,7 +257,9 @@ WHOLE = [
     st.lists(st.tuples(st.floats(0, 0.999), st.sampled_from([b"\0" * 4, b"\xff" * 4, b"\xfe\xff\xff\xff", b"\1\0\0\0"]) | st.binary(min_size=1, max_size=8)), max_size=6),
     st.floats(0.05, 1),
 )  # fmt: skip
-def test_damaged_files_end_in_emits_or_reasons(whole: bytes, damage: list[tuple[float, bytes]], keep: float) -> None:
+def test_damaged_files_end_in_emits_or_reasons(
+    whole: bytes, damage: list[tuple[float, bytes]], keep: float
+) -> None:
     """Bytes changed anywhere and a cut anywhere stay within the limits and raise nothing else."""
     broken = bytearray(whole[: int(len(whole) * keep)])
     for where, what in damage:

@@ -38,7 +38,12 @@ def test_a_package_is_unwrapped() -> None:
     assert ran.contents == {"note.txt": b"the file"}
     assert ran.result is not None
     (one,) = ran.result["objects"]
-    assert (one["class_name"], one["format"], one["name"], one["size"]) == ("Package", "embedded", "note.txt", 8)
+    assert (one["class_name"], one["format"], one["name"], one["size"]) == (
+        "Package",
+        "embedded",
+        "note.txt",
+        8,
+    )
     assert one["offset"] > 0
     assert not ran.reasons
 
@@ -130,7 +135,11 @@ def test_the_library_reads_the_same() -> None:
 
     from plugins._rtf import RtfReader
 
-    real = [one.read_bytes() for one in (*files("oletools"), *files("clamav")) if one.suffix == ".rtf" and one.stat().st_size < 10**6]
+    real = [
+        one.read_bytes()
+        for one in (*files("oletools"), *files("clamav"))
+        if one.suffix == ".rtf" and one.stat().st_size < 10**6
+    ]
     made = [rtf(OBJECT, b"abc"), b"{\\rtf1{\\object{\\*\\objdata 41{\\objclass x 42}43\\'zz4}\\objdata 44}"]
     for content in (*real, *made):
         parser = RtfObjParser(content)
@@ -174,7 +183,20 @@ def test_more_objects_than_are_taken() -> None:
     assert few.error is not None
 
 
-PIECES = [b"{", b"}", b"\\object", b"{\\*\\objdata ", HEX[:60], HEX, b"\\'", b"\\bin4 ", b"\\bin", b"\\objupdate ", b"\\", b"{\\*\\template "]
+PIECES = [
+    b"{",
+    b"}",
+    b"\\object",
+    b"{\\*\\objdata ",
+    HEX[:60],
+    HEX,
+    b"\\'",
+    b"\\bin4 ",
+    b"\\bin",
+    b"\\objupdate ",
+    b"\\",
+    b"{\\*\\template ",
+]
 
 
 @settings(max_examples=300, deadline=None)

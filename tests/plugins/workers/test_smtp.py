@@ -15,13 +15,13 @@ from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, payload, run
 from tests.document_samples import clamav, files
 
-HEAD = b"From: Alice <alice@example.com>\r\nTo: bob@example.org, \"C, D\" <c@example.net>\r\nSubject: hi\r\nMIME-Version: 1.0\r\n"
+HEAD = b'From: Alice <alice@example.com>\r\nTo: bob@example.org, "C, D" <c@example.net>\r\nSubject: hi\r\nMIME-Version: 1.0\r\n'
 
 
 def mail(*parts: bytes, head: bytes = HEAD, kind: bytes = b"mixed") -> bytes:
     """A multipart message."""
     inner = b"".join(b"--B\r\n" + one + b"\r\n" for one in parts)
-    return head + b'Content-Type: multipart/' + kind + b'; boundary="B"\r\n\r\n' + inner + b"--B--\r\n"
+    return head + b"Content-Type: multipart/" + kind + b'; boundary="B"\r\n\r\n' + inner + b"--B--\r\n"
 
 
 def attached(name: str, content: bytes, kind: str = "application/octet-stream") -> bytes:
@@ -49,7 +49,10 @@ def result(content: bytes, **options: Any) -> dict[str, Any]:
 
 def test_headers_repeated_ones_as_lists() -> None:
     """Every header is there, decoded; one that stands twice is a list."""
-    head = HEAD + b"X-A: 1\r\nX-A: 2\r\nX-Long: a\r\n b\r\nX-Word: =?utf-8?q?caf=C3=A9?= =?utf-8?b?IG9sw6k=?=\r\nX-Raw: caf\xc3\xa9\r\n"
+    head = (
+        HEAD
+        + b"X-A: 1\r\nX-A: 2\r\nX-Long: a\r\n b\r\nX-Word: =?utf-8?q?caf=C3=A9?= =?utf-8?b?IG9sw6k=?=\r\nX-Raw: caf\xc3\xa9\r\n"
+    )
     headers = result(head + b"\r\nbody")["headers"]
     assert headers["x-a"] == ["1", "2"]
     assert headers["x-long"] == "a b"
@@ -82,7 +85,7 @@ def test_authentication_results() -> None:
     """RFC 8601: server, methods, results, properties; comments are no results."""
     head = (
         b"Authentication-Results: mx.example.org;\r\n spf=pass (ok; dkim=fail) smtp.mailfrom=alice@example.com;\r\n"
-        b" dkim=fail reason=\"bad; key\" header.d=example.com header.s=k1; dmarc=none\r\n"
+        b' dkim=fail reason="bad; key" header.d=example.com header.s=k1; dmarc=none\r\n'
         b"ARC-Authentication-Results: i=1; arc.example.org; dkim=pass\r\n"
     )
     first, second = result(head + HEAD + b"\r\n")["authentication"]
@@ -119,7 +122,11 @@ def test_an_inner_message_keeps_its_bytes(ending: bytes) -> None:
 
 def test_nested_and_inline_parts() -> None:
     """Parts of parts come out with their place in the tree."""
-    inner = b'Content-Type: multipart/related; boundary="C"\r\n\r\n--C\r\n' + text("x") + b"\r\n--C\r\nContent-Type: image/png\r\nContent-ID: <i>\r\nContent-Disposition: inline\r\n\r\nPNG\r\n--C--"
+    inner = (
+        b'Content-Type: multipart/related; boundary="C"\r\n\r\n--C\r\n'
+        + text("x")
+        + b"\r\n--C\r\nContent-Type: image/png\r\nContent-ID: <i>\r\nContent-Disposition: inline\r\n\r\nPNG\r\n--C--"
+    )
     ran = scan(mail(inner, attached("z.zip", b"PK")))
     assert [one.meta.extra_data["part"] for one in ran.children] == ["1.1.1", "1.1.2", "1.2"]
     assert ran.children[1].meta.extra_data["content_id"] == "<i>"
@@ -128,12 +135,14 @@ def test_nested_and_inline_parts() -> None:
 def test_file_names_of_every_kind() -> None:
     """RFC 2231 (continued, with charset), RFC 2047, raw UTF-8, and without control characters."""
     kinds = [
-        (b"filename*=utf-8''%C3%A4%20b.pdf", "ä b.pdf"), (b"filename*0=\"a\"; filename*1=\"b.pdf\"", "ab.pdf"),
+        (b"filename*=utf-8''%C3%A4%20b.pdf", "ä b.pdf"), (b'filename*0="a"; filename*1="b.pdf"', "ab.pdf"),
         (b'filename="=?utf-8?b?w6QucGRm?="', "ä.pdf"), ('filename="ä.pdf"'.encode(), "ä.pdf"),
         (b'filename="a\x01\tb.pdf"', "a b.pdf"), (b"filename*=punycode''abc", "abc"), (b"filename*=no\0such''x.y", ""),
     ]  # fmt: skip
     for parameter, name in kinds:
-        part = b"Content-Type: application/pdf\r\nContent-Disposition: attachment; " + parameter + b"\r\n\r\nx"
+        part = (
+            b"Content-Type: application/pdf\r\nContent-Disposition: attachment; " + parameter + b"\r\n\r\nx"
+        )
         listed = result(mail(part))["attachments"][0]["filename"]
         assert listed == name or not name, parameter
 
@@ -263,7 +272,7 @@ def test_part_and_header_bombs() -> None:
 
 
 def test_real_mails() -> None:
-    """clamav's mails yield their executable whatever the encoding is."""
+    """Clamav's mails yield their executable whatever the encoding is."""
     for name in ("clam.mail", "clam.exe.mbox.base64", "clam.exe.mbox.uu"):
         assert len(scan((clamav() / name).read_bytes()).contents["clam.exe"]) == 544
 

@@ -55,7 +55,11 @@ def scan(content: bytes, **job: Any) -> Ran:
 def test_attachments_by_their_long_names() -> None:
     """The long name is taken, folders and control characters are not; the short one where there is none."""
     long = prop(0x3707, 0x1F, "C:\\x\\räport\t2.docx\0".encode("utf-16-le"))
-    ran = scan(HEAD + attachment(b"RPORT~1.DOC", b"one", long, prop(0x370E, 0x1E, b"text/x\0")) + attachment(b"B.TXT", b"two"))
+    ran = scan(
+        HEAD
+        + attachment(b"RPORT~1.DOC", b"one", long, prop(0x370E, 0x1E, b"text/x\0"))
+        + attachment(b"B.TXT", b"two")
+    )
     assert ran.contents == {"räport 2.docx": b"one", "B.TXT": b"two"}
     assert ran.children[0].meta.extra_data["type"] == "text/x"
     assert ran.result is not None
@@ -90,7 +94,9 @@ def test_an_embedded_message() -> None:
 
 def test_compressed_rtf() -> None:
     """The example of MS-OXRTFCP 3.1, and one that repeats over itself."""
-    first = bytes.fromhex("2d0000002b0000004c5a4675f1c5c7a703000a007263706731323542320af32068656c090020627705b06c647d0a800fa0")
+    first = bytes.fromhex(
+        "2d0000002b0000004c5a4675f1c5c7a703000a007263706731323542320af32068656c090020627705b06c647d0a800fa0"
+    )
     assert _tnef.rtf(memoryview(first), 10**6) == (b"{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n", True)
     second = bytes.fromhex("1a0000001c0000004c5a4675e2d44b51410004205758595a0d6e7d010eb0")
     assert _tnef.rtf(memoryview(second), 10**6) == (b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}", True)
@@ -99,7 +105,9 @@ def test_compressed_rtf() -> None:
 
 def test_findings() -> None:
     """Names that hide what they are."""
-    assert {one.name for one in scan(HEAD + attachment(b"a.pdf.exe", b"x")).findings} == {"name_double_extension"}
+    assert {one.name for one in scan(HEAD + attachment(b"a.pdf.exe", b"x")).findings} == {
+        "name_double_extension"
+    }
     rtl = prop(0x3707, 0x1F, "a\u202efdp.exe".encode("utf-16-le"))
     assert "name_right_to_left" in {one.name for one in scan(HEAD + attachment(b"a", b"x", rtl)).findings}
     assert not scan(HEAD + attachment(b"setup.exe", b"x")).findings
@@ -128,7 +136,12 @@ def test_hostile_counts() -> None:
     ):  # fmt: skip
         assert "corrupt" in scan(HEAD + attribute(1, 0x00069003, data)).reasons
     scan(HEAD + struct.pack("<BII", 1, 0x00069003, 0xFFFFFFFF))
-    bomb = struct.pack("<IIII", 0, 0xFFFFFFFF, 0x75465A4C, 0) + b"\xff" + b"\x00\x0f" * 8 + (b"\xff" + b"\x00\x0f" * 8) * 20_000
+    bomb = (
+        struct.pack("<IIII", 0, 0xFFFFFFFF, 0x75465A4C, 0)
+        + b"\xff"
+        + b"\x00\x0f" * 8
+        + (b"\xff" + b"\x00\x0f" * 8) * 20_000
+    )
     scan(HEAD + attribute(1, 0x00069003, props(prop(0x1009, 0x102, bomb))))
     assert time.process_time() - began < 10
 
@@ -168,11 +181,19 @@ def test_every_real_file_is_read() -> None:
     assert len(scan((clamav() / "clam.tnef").read_bytes()).contents["clam.exe"]) == 544
 
 
-WHOLE = HEAD + attachment(b"A.TXT", b"x" * 50, prop(0x3707, 0x1F, b"a\0b\0")) + attribute(1, 0x00069003, props(prop(0x1000, 0x1E, b"t")))
+WHOLE = (
+    HEAD
+    + attachment(b"A.TXT", b"x" * 50, prop(0x3707, 0x1F, b"a\0b\0"))
+    + attribute(1, 0x00069003, props(prop(0x1000, 0x1E, b"t")))
+)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 0.999), st.binary(min_size=1, max_size=6)), max_size=5), st.floats(0.1, 1), st.binary(max_size=60))
+@given(
+    st.lists(st.tuples(st.floats(0, 0.999), st.binary(min_size=1, max_size=6)), max_size=5),
+    st.floats(0.1, 1),
+    st.binary(max_size=60),
+)
 def test_any_bytes(damage: list[tuple[float, bytes]], keep: float, behind: bytes) -> None:
     """Damaged and arbitrary bytes end in a result, within the limits."""
     broken = bytearray(WHOLE[: int(len(WHOLE) * keep)] + behind)
