@@ -51,7 +51,7 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 def visible(name: str) -> str:
-    """A stream's name without control characters: the first one of `\\5SummaryInformation` is `[5]`."""
+    r"""A stream's name without control characters: the first one of `\5SummaryInformation` is `[5]`."""
     return "".join(f"[{ord(one)}]" if ord(one) < 32 or 127 <= ord(one) < 160 else one for one in name)
 
 
@@ -197,7 +197,7 @@ class Compound:
         last = len(self._fat)
         while last and self._fat[last - 1] == _NO_STREAM:
             last -= 1
-        return min(len(self.view), (last + 1) * self._size)
+        return int(min(len(self.view), (last + 1) * self._size))
 
     def chunks(self, entry: Entry) -> Iterator[memoryview]:
         """A stream's bytes; one that is shorter than it claims is noted in `problems`."""

@@ -130,7 +130,9 @@ _TEXT_KINDS: tuple[tuple[re.Pattern[bytes], FileType], ...] = (
     (re.compile(rb"\A\s{0,64}<\?xml"), _kind("text/xml", "xml", "text")),
     (re.compile(rb"\A\s{0,64}[\[{]\s*[\"\[{\]}0-9]"), _kind("application/json", "json", "text")),
     (
-        re.compile(rb"\AFrom \S{1,320} {1,3}[A-Z][a-z]{2} {1,3}[A-Z][a-z]{2} [^\r\n]{1,60}\r?\n[A-Za-z0-9-]{1,76}:"),
+        re.compile(
+            rb"\AFrom \S{1,320} {1,3}[A-Z][a-z]{2} {1,3}[A-Z][a-z]{2} [^\r\n]{1,60}\r?\n[A-Za-z0-9-]{1,76}:"
+        ),
         _kind("application/mbox", "mbox", "mail"),
     ),
     (

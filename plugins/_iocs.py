@@ -21,10 +21,12 @@ _WIDE = re.compile(rb"(?:[\x20-\x7e]\x00){8}(?:[\x20-\x7e]\x00)*+")
 _CONTEXT_BYTES = 40
 _MAX_HOST, _MAX_URL, _MAX_LOCAL = 253, 2_048, 64
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{1,14}$")
-_SCHEMES = frozenset({"http", "https", "ftp", "ftps", "sftp", "ssh", "tcp", "udp", "ws", "wss", "ldap", "ldaps",
-                      "rtsp", "smb", "file", "telnet", "dns", "rmi", "tftp", "svn", "git", "webcal", "gopher"})  # fmt: skip
+_SCHEMES = frozenset((
+    "http", "https", "ftp", "ftps", "sftp", "tftp", "ssh", "telnet", "tcp", "udp", "ws", "wss", "ldap",
+    "ldaps", "rmi", "dns", "rtsp", "smb", "file", "svn", "git",
+))  # fmt: skip
 _URL_END = re.compile(rb"[\x00-\x20\"<>`\\^{}|\x7f]")
-_NO_SUFFIX = frozenset(["cc", "md", "mov", "pl", "ps", "py", "rs", "sh", "so", "zip", "bat", "com.class", "in", "do", "la"])
+_NO_SUFFIX = frozenset(("cc", "do", "in", "la", "md", "mov", "pl", "ps", "py", "rs", "sh", "so", "zip"))
 """Suffixes that are file extensions or words too: a bare name of two labels with one is no domain."""
 _HASHES = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 _IPV6_FULL = re.compile(rb"(?<![hx:.-])(?:h{1,4}+:){7}h{1,4}+(?![hx:])")
@@ -180,7 +182,7 @@ class _Text:
         end = 0
         while (at := self.host.find(b"h.h", end)) >= 0:
             start = max(self.host.rfind(b" ", end, at), self.host.rfind(b"@", end, at)) + 1 or end
-            end = _HOST_RUN.match(self.host, at).end()  # type: ignore[union-attr] - it begins with three
+            end = _run_end(_HOST_RUN, self.host, at)
             if end - start > _MAX_HOST + 16:
                 continue
             token = self.text[start:end]
@@ -220,7 +222,7 @@ class _Text:
         while (at := self.hex.find(b"::", end)) >= 0:
             floor = max(end, at - 40)
             start = max(self.hex.rfind(mark, floor, at) for mark in (b" ", b"x", b"-", b".")) + 1 or floor
-            end = _HEX_RUN.match(self.hex, at).end()  # type: ignore[union-attr] - it begins with two
+            end = _run_end(_HEX_RUN, self.hex, at)
             edge = self.hex[start - 1 : start] + self.hex[end : end + 1]
             if 3 < end - start <= 46 and not set(edge) & set(b"xh:"):
                 yield from self._address6(start, end)
@@ -233,7 +235,7 @@ class _Text:
     def _hashes(self) -> Iterator[Ioc]:
         end = 0
         while (at := self.hex.find(b"h" * 32, end)) >= 0:
-            end = _H_RUN.match(self.hex, at).end()  # type: ignore[union-attr] - it begins with 32
+            end = _run_end(_H_RUN, self.hex, at)
             edge = self.hex[max(0, at - 1) : at] + self.hex[end : end + 1]
             kind = _HASHES.get(end - at)
             if kind is None or b"x" in edge:
@@ -247,7 +249,7 @@ class _Text:
             shape = mark.join([b"hh"] * 6)
             end = 0
             while (at := self.hex.find(shape, end)) >= 0:
-                end = run.match(self.hex, at).end()  # type: ignore[union-attr] - it begins with the shape
+                end = _run_end(run, self.hex, at)
                 edge = self.hex[max(0, at - 1) : at] + self.hex[end : end + 1]
                 value = self.text[at:end].decode().lower().replace("-", ":")
                 if end - at == len(shape) and not set(edge) & set(b"hx" + mark) and len(set(value)) > 2:
@@ -256,6 +258,12 @@ class _Text:
 
 _HOST_RUN, _HEX_RUN, _H_RUN = re.compile(rb"[h.]++"), re.compile(rb"[h:.]++"), re.compile(rb"h++")
 _COLON_RUN, _DASH_RUN = re.compile(rb"[h:]++"), re.compile(rb"[h-]++")
+
+
+def _run_end(run: re.Pattern[bytes], mask: bytes, at: int) -> int:
+    """Where the run that begins at `at` ends."""
+    found = run.match(mask, at)
+    return found.end() if found else at + 1
 
 
 @functools.lru_cache(maxsize=16_384)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
-import datetime as dt
-import ipaddress
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
-from email import errors, feedparser, message, policy, utils
+from email import errors, feedparser, message, policy
 from typing import Any
 
 import msgspec
@@ -20,7 +18,6 @@ _MAX_MARKS = 20_000
 _MAX_HEADER = 64 * 1024
 _MAX_PARAMETERS = 8 * 1024
 """The library reads parameters in quadratic time, so a longer `Content-…` header is cut before it is read."""
-_MAX_ADDRESSES = 200
 _MIN_OUTSIDE = 256
 _MAX_READ_AGAIN = 10
 _WORD = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,20})?\?([bBqQ])\?([^?\r\n]*+)\?=")
@@ -43,7 +40,7 @@ class MailPart(message.Message):
         return "text/plain" if self.reading and kind.startswith("message/") else kind
 
     def get_param(self, *args: Any, **named: Any) -> Any:
-        """A parameter; the library raises on charsets that are none (`utf-8*\\0'…`)."""
+        r"""A parameter; the library raises on charsets that are none (`utf-8*\0'…`)."""
         return _quietly(super().get_param, *args, **named)
 
     def get_boundary(self, *args: Any, **named: Any) -> Any:
@@ -56,7 +53,7 @@ class MailPart(message.Message):
 
     def raw(self) -> bytes:
         """The body as it stands in the mail; `get_payload` would decode 8-bit text by its charset."""
-        held = self._payload  # type: ignore[attr-defined]
+        held: Any = vars(self).get("_payload")
         return held.encode("ascii", "surrogateescape") if isinstance(held, str) else b""
 
     def get_content_maintype(self) -> str:
@@ -80,44 +77,9 @@ class _Bounded(policy.Compat32):
         value = value.lstrip(" \t") + "".join(sourcelines[1:])
         return name, value[:most].rstrip("\r\n")
 
-    def header_fetch_parse(self, name: str, value: Any) -> Any:  # type: ignore[override]
+    def header_fetch_parse(self, name: str, value: Any) -> Any:
         """As it stands; the library would put question marks in place of 8-bit letters."""
         return value
-
-
-class Address(msgspec.Struct, omit_defaults=True):
-    """One mailbox: `address` and the `name` shown with it."""
-
-    address: str
-    name: str = ""
-
-
-class Hop(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One `Received` header (RFC 5321, 4.4), newest first; `ips` are the addresses in brackets."""
-
-    sender: str = ""
-    by: str = ""
-    protocol: str = ""
-    id: str = ""
-    recipient: str = ""
-    ips: list[str] = []
-    date: str | None = None
-
-
-class AuthMethod(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One verdict: `method` (spf, dkim, dmarc, …), `result` (pass, fail, …) and its properties."""
-
-    method: str
-    result: str
-    properties: dict[str, str] = {}
-
-
-class Authentication(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One `Authentication-Results` header (RFC 8601, 2.2): who says so, and the verdicts."""
-
-    header: str
-    server: str = ""
-    methods: list[AuthMethod] = []
 
 
 class Cut(msgspec.Struct):
@@ -171,7 +133,7 @@ def parts(root: MailPart) -> Iterator[tuple[str, MailPart]]:
 
 def _inner(part: MailPart) -> list[MailPart] | None:
     """The parts of a multipart, or None for a part that holds bytes."""
-    held = part._payload  # type: ignore[attr-defined]  # noqa: SLF001 - see `MailPart.raw`
+    held = vars(part).get("_payload")
     return [one for one in held if isinstance(one, MailPart)] if isinstance(held, list) else None
 
 
@@ -315,99 +277,3 @@ def defects(root: MailPart) -> list[str]:
         type(one).__name__.removesuffix("Defect") for one in found if isinstance(one, errors.MessageDefect)
     )
     return sorted({re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", one).lower() for one in names})
-
-
-def addresses(values: list[str]) -> list[Address]:
-    """The mailboxes of headers such as `To`, groups flattened."""
-    try:
-        pairs = utils.getaddresses([one[:_MAX_PARAMETERS] for one in values[:20]])
-    except (ValueError, IndexError, TypeError, AttributeError, RecursionError):
-        pairs = []
-    if not any(address for _, address in pairs):
-        pairs = [
-            ("", one)
-            for value in values[:20]
-            for one in re.findall(r"[^\s<>,;\"]{1,64}@[^\s<>,;\"]{1,253}", value[:8192])
-        ]
-    return [Address(address, name) for name, address in pairs if address or name][:_MAX_ADDRESSES]
-
-
-def hop(value: str) -> Hop:
-    """What one `Received` header says."""
-    clauses, _, date = value[:4_096].rpartition(";")
-    clauses = clauses or date
-    plain = _without_comments(clauses)
-
-    def word(key: str, of: str = plain) -> str:
-        found = re.search(rf"(?:^|\s){key}\s+<?([^\s<>;]{{1,320}})", of, re.IGNORECASE)
-        return found.group(1) if found else ""
-
-    ips = [
-        one
-        for one in re.findall(r"[\[(](?:IPv6:)?([0-9A-Fa-f:.]{3,45})[\])]", clauses, re.IGNORECASE)
-        if _is_ip(one)
-    ]
-    return Hop(
-        sender=word("from"), by=word("by"), protocol=word("with"), id=word("id"), recipient=word("for"),
-        ips=list(dict.fromkeys(ips))[:10], date=moment(date),
-    )  # fmt: skip
-
-
-def moment(value: str) -> str | None:
-    """A mail date as RFC 3339 in UTC, or None for nonsense; one that names no zone is taken for UTC."""
-    try:
-        when = utils.parsedate_to_datetime(value[:200].strip())
-        when = when.astimezone(dt.UTC) if when.tzinfo else when
-        return when.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
-    except (ValueError, TypeError, IndexError, OverflowError, AttributeError):
-        return None
-
-
-def _is_ip(word: str) -> bool:
-    try:
-        ipaddress.ip_address(word)
-    except ValueError:
-        return False
-    return True
-
-
-def authentication(header: str, value: str) -> Authentication:
-    """What one `Authentication-Results` (or `ARC-…`) header says."""
-    first, *pieces = _without_comments(value[:_MAX_PARAMETERS]).split(";")
-    if re.match(r"\s*i\s*=", first) and pieces:
-        first, *pieces = pieces
-    made = Authentication(header=header, server=first.split()[0] if first.split() else "")
-    for piece in pieces[:50]:
-        found = re.match(r"\s*([\w-]{1,60})(?:\s*/\s*\d+)?\s*=\s*([\w-]{1,60})", piece)
-        if found:
-            rest = piece[found.end() :]
-            pairs = re.findall(
-                r'([\w-]{1,60}(?:\.[\w-]{1,60})?)\s{0,9}=\s{0,9}("[^"]{0,400}"|[^\s"]{1,400})', rest
-            )
-            properties = {key: text.strip('"') for key, text in pairs[:30]}
-            made.methods.append(
-                AuthMethod(method=found[1].lower(), result=found[2].lower(), properties=properties)
-            )
-    return made
-
-
-def _without_comments(text: str) -> str:
-    """RFC 5322 comments taken out, nested ones and quoted brackets too; linear."""
-    kept: list[str] = []
-    depth = 0
-    quoted = escaped = False
-    for one in text:
-        if escaped:
-            escaped = False
-        elif one == "\\":
-            escaped = True
-        elif one == '"' and not depth:
-            quoted = not quoted
-        elif one == "(" and not quoted:
-            depth += 1
-        elif one == ")" and depth:
-            depth -= 1
-            continue
-        if not depth:
-            kept.append(one)
-    return "".join(kept)

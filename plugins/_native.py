@@ -46,7 +46,7 @@ def base_name(path: str) -> str:
 
 
 def ole10_native(view: memoryview) -> Native | None:
-    """The file in an `\\1Ole10Native` stream (2.3.6 and what Packager writes), or None for bare data."""
+    r"""The file in an `\1Ole10Native` stream (2.3.6 and what Packager writes), or None for bare data."""
     return package(view[4:]) if len(view) > 6 else None
 
 

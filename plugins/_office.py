@@ -40,7 +40,7 @@ def presentation_objects(stream: bytes) -> Iterator[tuple[int, Iterator[bytes]]]
 
 
 def presentation_packages(stream: bytes) -> Iterator[tuple[int, memoryview]]:
-    """Offset and bytes of each zip that fills a record of a slide stream, such as a theme (MS-PPT 2.11.13)."""
+    """Offset and bytes of each zip that fills a record of a slide stream, such as a theme (MS-PPT 2.11)."""
     at, count = stream.find(_ZIP), 0
     while at >= 0 and count < _MOST_OBJECTS:
         end = at + 4

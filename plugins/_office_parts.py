@@ -1,4 +1,4 @@
-"""Find the compound files that a document holds: itself, in OOXML, behind base64, in ActiveMime, in slides."""
+"""Find the compound files that a document holds: itself, in OOXML, behind base64, in slides."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _texts(content: bytes, room: int) -> Iterator[Found]:
 
 
 def _active_mime(raw: bytes, name: str) -> Found:
-    """The compound file in an ActiveMime part: zlib at an offset that its header tells, or at the usual ones."""
+    """The compound file in an ActiveMime part: zlib where its header says, or at the usual places."""
     told = int.from_bytes(raw[0x1E:0x20], "little") + 46
     for at in dict.fromkeys((told, 0x32, 0x22A)):
         inflate = zlib.decompressobj()

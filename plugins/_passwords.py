@@ -9,11 +9,21 @@ _KEYWORD = re.compile(
     r"mot de passe|senha|clave|wachtwoord|has(?:ł|l)o|пароль|密码|密碼|パスワード|비밀번호",
     re.IGNORECASE,
 )
-_QUOTED = re.compile(r"\"([^\"\n]{1,64})\"|'([^'\n]{1,64})'|“([^”\n]{1,64})”|„([^“”\n]{1,64})[“”]|«([^»\n]{1,64})»|`([^`\n]{1,64})`|\*([^*\n]{1,64})\*")  # fmt: skip
+_QUOTES = (('"', '"'), ("'", "'"), ("“", "”"), ("„", "“”"), ("«", "»"), ("`", "`"), (r"\*", r"\*"))
+_QUOTED = re.compile(
+    "|".join(rf"{opening}([^{closing}\n]{{1,64}})[{closing}]" for opening, closing in _QUOTES)
+)
 _AFTER, _BEFORE = 160, 60
 _MOST_PLACES, _MOST_WORDS = 40, 8
-_LEAD = re.compile(r"[\s:=>\-–—]*(?:(?:is|ist|lautet|est|es|é|for|für|the|file|archive|attachment|zip|to|open|it)\b[\s:=>\-–—]*){0,8}", re.IGNORECASE)  # fmt: skip
-_NOISE = frozenset(["a", "an", "and", "are", "as", "at", "be", "by", "der", "die", "das", "de", "for", "from", "has", "if", "in", "is", "ist", "it", "la", "le", "mit", "no", "not", "of", "on", "or", "our", "per", "please", "the", "this", "to", "und", "und", "was", "will", "with", "you", "your", "zip", "file", "archive", "open", "use", "lautet", "following", "attached"])  # fmt: skip
+_BLANKS = r"[\s:=>\u2013\u2014-]"
+_FILLERS = "is|ist|lautet|est|es|é|for|für|the|file|archive|attachment|zip|to|open|it"
+_LEAD = re.compile(rf"{_BLANKS}*(?:(?:{_FILLERS})\b{_BLANKS}*){{0,8}}", re.IGNORECASE)
+_NOISE = frozenset((
+    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "if", "in", "is", "it", "no", "not",
+    "of", "on", "or", "our", "per", "please", "the", "this", "to", "was", "will", "with", "you", "your", "der",
+    "die", "das", "ist", "mit", "und", "de", "la", "le", "lautet", "following", "attached", "zip", "file",
+    "archive", "open", "use",
+))  # fmt: skip
 _EDGES = ".,;:!?)]}>\"'“”„«»`*"
 
 

@@ -13,8 +13,8 @@ _SUMMARY = {
 }  # fmt: skip
 _DOCUMENT = {
     2: "category", 3: "presentation_target", 4: "bytes", 5: "lines", 6: "paragraphs", 7: "slides", 8: "notes",
-    9: "hidden_slides", 14: "manager", 15: "company", 26: "content_type", 27: "content_status", 28: "language",
-    29: "document_version",
+    9: "hidden_slides", 14: "manager", 15: "company", 26: "content_type", 27: "content_status",
+    28: "language", 29: "document_version",
 }  # fmt: skip
 _SETS = {
     bytes.fromhex("e0859ff2f94f6810ab9108002b27b3d9"): _SUMMARY,

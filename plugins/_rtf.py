@@ -11,13 +11,15 @@ import msgspec
 _TOKEN = re.compile(rb"[{}]|\\(?:([a-zA-Z]{1,250})(-?\d{1,250})?+ ?|'|[^a-zA-Z]|\Z)|[^{}\\]++", re.DOTALL)
 _NOT_HEX = bytes(set(range(256)) - set(b"0123456789abcdefABCDEF"))
 _TEXTS = frozenset({b"objclass", b"objname", b"template"})
-_KINDS = {b"objemb": "embedded", b"objlink": "linked", b"objautlink": "linked", b"objocx": "control", b"objhtml": "html",
-          b"objsub": "subscriber", b"objpub": "publisher", b"objicemb": "icon"}  # fmt: skip
+_KINDS = {
+    b"objemb": "embedded", b"objlink": "linked", b"objautlink": "linked", b"objocx": "control",
+    b"objhtml": "html", b"objsub": "subscriber", b"objpub": "publisher", b"objicemb": "icon",
+}  # fmt: skip
 _MAX_TEXT = 4_096
 
 
 class RtfData(msgspec.Struct, kw_only=True):
-    """One `\\objdata`: offset in the RTF, decoded bytes, and what the words around it say."""
+    r"""One `\objdata`: offset in the RTF, decoded bytes, and what the words around it say."""
 
     offset: int
     data: bytes
@@ -113,7 +115,7 @@ class RtfReader:
             top.data += text[:_MAX_TEXT]
 
     def _quote(self) -> None:
-        """Word drops the digit before a `\\'` where the count so far is odd."""
+        r"""Word drops the digit before a `\'` where the count so far is odd."""
         if self._open and self._open[-1].word == b"objdata" and len(self._open[-1].data) & 1:
             del self._open[-1].data[-1:]
 

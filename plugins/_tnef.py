@@ -38,7 +38,7 @@ _RTF_SEED = (
 
 
 class Attribute(msgspec.Struct, kw_only=True):
-    """One attribute (2.1.3): level 1 of the message, 2 of an attachment; `whole` unless the file ends in it."""
+    """One attribute (2.1.3): level 1 of the message, 2 of an attachment; `whole` unless it is cut."""
 
     level: int
     id: int
@@ -151,9 +151,11 @@ def value(one: Property, codec: str) -> Any:
 
 
 def date(view: memoryview) -> str | None:
-    """A DTR structure (2.1.3.3.4) as RFC 3339, without a zone since it names none."""
+    """A DTR structure (2.1.3.3.4) as RFC 3339; it names no zone and is taken for UTC."""
     try:
-        return dt.datetime(*struct.unpack_from("<HHHHHH", view, 0)).isoformat()  # type: ignore[arg-type]
+        year, month, day, hour, minute, second = struct.unpack_from("<HHHHHH", view, 0)
+        when = dt.datetime(year, month, day, hour, minute, second, tzinfo=dt.UTC)
+        return when.isoformat().replace("+00:00", "Z")
     except (struct.error, ValueError):
         return None
 

@@ -77,7 +77,7 @@ def _meaning(match: re.Match[str]) -> tuple[str, str]:
     value = 0
     for part in _PART.finditer(match["sum"]):
         number = part["number"].rstrip("&")
-        operand = int(number[2:], 16) if number[:2].upper() == "&H" else int(number)
+        operand = int(number.upper().replace("&H", "0x"), 0) if number[0] == "&" else int(number)
         value = _apply(value, (part["op"] or "+").lower(), operand)
     return "char", chr(value & 0xFFFF) if not 0xD800 <= value & 0xFFFF < 0xE000 else ""
 

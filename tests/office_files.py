@@ -162,7 +162,7 @@ def package(name: str, content: bytes) -> bytes:
 
 
 def ole10_native(name: str, content: bytes) -> bytes:
-    """An `\\1Ole10Native` stream."""
+    r"""An `\1Ole10Native` stream."""
     made = package(name, content)
     return struct.pack("<I", len(made)) + made
 

@@ -40,7 +40,7 @@ class IocEntry(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class IocextractResult(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """Entries by type in order of appearance; `read_bytes` where not all was read, `cut` types over the limit."""
+    """Entries by type, in order; `read_bytes` where not all was read, `cut` types over the limit."""
 
     urls: list[IocEntry] = []
     domains: list[IocEntry] = []

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._compound import MAGIC, BadCompound, Compound
+from plugins._compound import BadCompound, Compound
 from plugins._iocs import Suffixes, find
 from plugins._macro_words import Flags, Words
 from plugins._office_parts import Found, compounds
@@ -67,7 +67,7 @@ class MacroIoc(msgspec.Struct, kw_only=True):
 
 
 class MraptorResult(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """`suspicious` and `flags` (A runs by itself, W writes, X executes; `-` for not) of all macros together."""
+    """`suspicious` and `flags` of all macros: A runs by itself, W writes, X executes, `-` for not."""
 
     suspicious: bool
     flags: str
@@ -101,11 +101,17 @@ class Mraptor(Worker[MraptorOptions]):
             ("T1204.002", "T1059.005", "T1105"),
         ),
         "macro_injects_code": (
-            1000, "a macro that runs by itself allocates memory and starts a thread in it", ("T1059.005", "T1055")
+            1000, "a macro that runs by itself puts code into memory and starts it", ("T1059.005", "T1055")
         ),
-        "macro_runs_program": (600, "a macro that runs by itself starts a program", ("T1204.002", "T1059.005")),
-        "macro_drops_file": (600, "a macro that runs by itself downloads or writes a binary file", ("T1059.005", "T1105")),
-        "macro_runs_by_itself": (100, "a macro that runs by itself writes files or calls other code", ("T1059.005",)),
+        "macro_runs_program": (
+            600, "a macro that runs by itself starts a program", ("T1204.002", "T1059.005")
+        ),
+        "macro_drops_file": (
+            600, "a macro that runs by itself downloads or writes a binary file", ("T1059.005", "T1105")
+        ),
+        "macro_runs_by_itself": (
+            100, "a macro that runs by itself writes files or calls other code", ("T1059.005",)
+        ),
     }  # fmt: skip
     result = MraptorResult
 
@@ -175,9 +181,9 @@ class Mraptor(Worker[MraptorOptions]):
         strings = decoded(source) if self.options.decode_strings else []
         meant = "\n".join(one[2] for one in strings)
         flags = Words.flags(source + "\n" + _prepared(meant))
-        name = _verdict(flags)
-        if name is not None:
-            yield self.finding(name, ", ".join(flags.matches)[:500])
+        verdict = _verdict(flags)
+        if verdict is not None:
+            yield self.finding(verdict, ", ".join(flags.matches)[:500])
         yield MraptorResult(
             suspicious=flags.suspicious,
             flags=flags.text,
@@ -218,6 +224,3 @@ def _verdict(flags: Flags) -> str | None:
     if flags.download or flags.drop:
         return "macro_drops_file"
     return "macro_runs_by_itself" if flags.suspicious else None
-
-
-__all__ = ["MAGIC", "Mraptor", "MraptorOptions", "MraptorResult"]

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import msgspec
 
 from plugins import _properties
-from plugins._compound import MAGIC, BadCompound, Compound, Entry
-from plugins._names import name_findings
+from plugins._compound import MAGIC, Compound, Entry
+from plugins._names import PACKED_FINDINGS, name_findings
 from plugins._native import ole10_native
 from plugins._office import (
     Locked,
@@ -78,19 +78,7 @@ class Ole(Worker[OleOptions]):
         "ratio": "streams overlap, so that they hold more than the file does",
         "encrypted_document": "no password fits, or the encryption is not known",
     }
-    findings = {
-        "ole_packed_executable": (
-            500,
-            "a program or script is packed into the document as an object",
-            ("T1204.002",),
-        ),
-        "name_right_to_left": (
-            600,
-            "a file name with a right-to-left override hides its extension",
-            ("T1036.002",),
-        ),
-        "name_double_extension": (600, "an executable whose name ends like a document's", ("T1036.007",)),
-    }
+    findings = PACKED_FINDINGS
     reads_meta = True
     result = OleResult
 
@@ -164,7 +152,7 @@ class Ole(Worker[OleOptions]):
             compound_says = f"{entry.shown}: the packed file is cut"
             job.error("truncated", compound_says)
             job.unread(Reason.TRUNCATED, compound_says)
-        facts = {"source_path": native.source, "temporary_path": native.temporary}
+        facts: dict[str, Any] = {"source_path": native.source, "temporary_path": native.temporary}
         yield job.child(
             [native.content], name=native.name or "packed", **_where(entry),
             **{key: value for key, value in facts.items() if value},
@@ -224,6 +212,3 @@ def _clsid(raw: bytes) -> str:
     first, rest = raw[:8], raw[8:].hex()
     lead = f"{first[3::-1].hex()}-{first[5:3:-1].hex()}-{first[7:5:-1].hex()}"
     return f"{lead}-{rest[:4]}-{rest[4:]}".upper()
-
-
-__all__ = ["BadCompound", "Ole", "OleOptions", "OleResult", "OleStreamInfo"]

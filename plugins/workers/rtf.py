@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 from plugins._compound import MAGIC
-from plugins._names import name_findings
+from plugins._names import PACKED_FINDINGS, name_findings
 from plugins._native import Embedded, clean, ole1, package
 from plugins._rtf import RtfData, RtfReader, Words
 from stoq_core.errors import LimitReached, Reason
@@ -35,7 +35,7 @@ class RtfOptions(Options, frozen=True):
 
 
 class RtfObject(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One object: class, `format` (linked, embedded, presentation, raw), file name, size, offset in the RTF."""
+    """One object: class, `format` (linked, embedded, presentation, raw), file name, size, offset."""
 
     class_name: str = ""
     format: str = "raw"
@@ -55,7 +55,7 @@ class RtfResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Rtf(Worker[RtfOptions]):
-    """Objects of an RTF document, read as Word reads them: broken hex, `\\bin`, `\\'` tricks and all.
+    r"""Objects of an RTF document, read as Word reads them: broken hex, `\bin`, `\'` tricks and all.
 
     An object that is a package (MS-OLEDS) yields the file in it; bytes behind an object are a child of
     their own. The words that begin a destination are those of oletools' table.
@@ -68,16 +68,16 @@ class Rtf(Worker[RtfOptions]):
     }
     findings = {
         "rtf_remote_template": (600, "the document loads its template from elsewhere", ("T1221",)),
-        "rtf_object_loads_at_once": (200, "an object loads when the document opens, without a click", ("T1204.002",)),
+        "rtf_object_loads_at_once": (
+            200, "an object loads when the document opens, without a click", ("T1204.002",)
+        ),
         "rtf_remote_link": (
             1000, "an OLE2Link object points to the network (the way of CVE-2017-0199)", ("T1203", "T1221")
         ),
         "rtf_equation_object": (
             300, "an Equation Editor object, the way of CVE-2017-11882 and its kin", ("T1203",)
         ),
-        "ole_packed_executable": (500, "a program or script is packed into the document as an object", ("T1204.002",)),
-        "name_right_to_left": (600, "a file name with a right-to-left override hides its extension", ("T1036.002",)),
-        "name_double_extension": (600, "an executable whose name ends like a document's", ("T1036.007",)),
+        **PACKED_FINDINGS,
     }  # fmt: skip
     result = RtfResult
 
@@ -163,6 +163,3 @@ class Rtf(Worker[RtfOptions]):
             if url:
                 said.target = url.group().decode("utf-16-le", "replace")
                 yield self.finding("rtf_remote_link", said.target[:300])
-
-
-__all__ = ["Rtf", "RtfObject", "RtfOptions", "RtfResult"]

@@ -11,27 +11,21 @@ import msgspec
 
 from plugins._iocs import Suffixes, find
 from plugins._mail import (
-    Address,
-    Authentication,
-    Hop,
     MailPart,
-    addresses,
-    authentication,
     body_of,
     clean_name,
     defects,
     file_name,
     header_text,
     headers,
-    hop,
-    moment,
     outside,
     parse,
     parts,
     to_text,
     uuencoded,
 )
-from plugins._names import name_findings
+from plugins._mail_headers import Address, Authentication, Hop, addresses, authentication, hop, moment
+from plugins._names import NAME_FINDINGS, name_findings
 from plugins._passwords import candidates
 from stoq_core.errors import LimitReached, PluginError, Reason
 from stoq_core.job import Finding, Hint, Job
@@ -41,8 +35,10 @@ from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
 
 _FROM = re.compile(rb"(?:\A|\n)From [^\r\n]{1,1000}\r?\n(?=[A-Za-z0-9-]{1,76}:|>From )")
-_FIELDS = {"from": "sender", "to": "to", "cc": "cc", "bcc": "bcc", "reply-to": "reply_to", "return-path": "return_path",
-           "sender": "actual_sender", "delivered-to": "delivered_to"}  # fmt: skip
+_FIELDS = {
+    "from": "sender", "to": "to", "cc": "cc", "bcc": "bcc", "reply-to": "reply_to",
+    "return-path": "return_path", "sender": "actual_sender", "delivered-to": "delivered_to",
+}  # fmt: skip
 _BODY_CHARS = 64 * KiB
 _MAX_BODIES, _MAX_LISTED, _MAX_URLS, _MAX_HEADERS, _HEADER_CHARS = 8, 500, 300, 1_000, 256 * KiB
 _TAG = re.compile(r"<[^<>]{0,4000}>")
@@ -118,8 +114,7 @@ class Smtp(Worker[SmtpOptions]):
         "mail_display_name_other_address": (
             150, "the sender's name shows a mail address of another domain than the real one", ("T1656",)
         ),
-        "name_right_to_left": (600, "a file name with a right-to-left override hides its extension", ("T1036.002",)),
-        "name_double_extension": (600, "an executable whose name ends like a document's", ("T1036.007",)),
+        **NAME_FINDINGS,
         "mail_type_mismatch": (
             300, "a part declared as image, text or document whose name is an executable's", ("T1036.008",)
         ),
@@ -225,7 +220,7 @@ class _Parts:
         self.result.urls = list(self._urls)
 
     def _child(self, place: str, part: MailPart, kind: str, name: str, body: bytes) -> Any:
-        facts = {
+        facts: dict[str, Any] = {
             "type": kind,
             "disposition": str(part.get_content_disposition() or ""),
             "charset": str(part.get_content_charset() or ""),

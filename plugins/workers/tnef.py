@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from plugins import _tnef
-from plugins._names import name_findings
+from plugins._names import NAME_FINDINGS, name_findings
 from plugins._native import base_name, clean
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
@@ -19,7 +19,8 @@ from stoq_core.payload import Payload
 from stoq_core.plugin import Accepts, Worker
 
 _PROPERTIES = {
-    0x001A: "message_class", 0x0037: "subject", 0x0070: "topic", 0x0C1A: "sender_name", 0x0C1F: "sender_address",
+    0x001A: "message_class", 0x0037: "subject", 0x0070: "topic", 0x0C1A: "sender_name",
+    0x0C1F: "sender_address",
     0x0E04: "to", 0x0E03: "cc", 0x0E02: "bcc", 0x0039: "sent", 0x0E06: "received", 0x1035: "message_id",
     0x3007: "created", 0x3008: "modified", 0x0017: "importance", 0x007D: "headers", 0x3FF8: "author",
 }  # fmt: skip
@@ -68,14 +69,7 @@ class Tnef(Worker[TnefOptions]):
         "corrupt": "properties or a body that are damaged",
         "truncated": "the file ends in an attribute",
     }
-    findings = {
-        "name_right_to_left": (
-            600,
-            "a file name with a right-to-left override hides its extension",
-            ("T1036.002",),
-        ),
-        "name_double_extension": (600, "an executable whose name ends like a document's", ("T1036.007",)),
-    }
+    findings = NAME_FINDINGS
     result = TnefResult
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
@@ -240,7 +234,7 @@ class _Message:
         )
         if len(self.result.attachments) < _MOST_LISTED:
             self.result.attachments.append(listed)
-        facts = {"type": current.type, "content_id": current.content_id}
+        facts: dict[str, Any] = {"type": current.type, "content_id": current.content_id}
         kept = {key: value for key, value in facts.items() if value}
         yield self.job.child([data], name=name or "attachment", **kept)
 

@@ -1,4 +1,4 @@
-"""Mutate real documents and mails and run their workers: `python -m tests.plugins.workers.fuzz_documents 60 ole`."""
+"""Mutate real documents and mails: `python -m tests.plugins.workers.fuzz_documents 60 ole` for a minute."""
 
 from __future__ import annotations
 

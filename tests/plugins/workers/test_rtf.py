@@ -82,7 +82,7 @@ HEX = OBJECT.hex().encode()
     ],
 )  # fmt: skip
 def test_hidden_hex(data: bytes) -> None:
-    """Blanks, garbage, groups, words, `\\'` after an odd digit, `\\bin` of either sign: Word reads through them."""
+    r"""Blanks, garbage, groups, words, `\'` after an odd digit, `\bin` of either sign: Word reads through them."""
     assert scan(b"{\\rtf1{\\object{\\*\\objdata " + data + b"}}}").contents == {"note.txt": b"the file"}
 
 

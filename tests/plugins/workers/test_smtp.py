@@ -90,7 +90,7 @@ def test_authentication_results() -> None:
     )
     first, second = result(head + HEAD + b"\r\n")["authentication"]
     assert first["server"] == "mx.example.org"
-    assert [(one["method"], one["result"]) for one in first["methods"]][0] == ("spf", "pass")
+    assert (first["methods"][0]["method"], first["methods"][0]["result"]) == ("spf", "pass")
     assert first["methods"][0]["properties"] == {"smtp.mailfrom": "alice@example.com"}
     assert ("dmarc", "none") in [(one["method"], one["result"]) for one in first["methods"]]
     assert (second["server"], second["methods"][0]["result"]) == ("arc.example.org", "pass")
