@@ -19,10 +19,10 @@ _BLANKS = r"[\s:=>\u2013\u2014-]"
 _FILLERS = "is|ist|lautet|est|es|é|for|für|the|file|archive|attachment|zip|to|open|it"
 _LEAD = re.compile(rf"{_BLANKS}*(?:(?:{_FILLERS})\b{_BLANKS}*){{0,8}}", re.IGNORECASE)
 _NOISE = frozenset((
-    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "if", "in", "is", "it", "no", "not",
-    "of", "on", "or", "our", "per", "please", "the", "this", "to", "was", "will", "with", "you", "your", "der",
-    "die", "das", "ist", "mit", "und", "de", "la", "le", "lautet", "following", "attached", "zip", "file",
-    "archive", "open", "use",
+    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "if", "in", "is", "it", "no",
+    "not", "of", "on", "or", "our", "per", "please", "the", "this", "to", "was", "will", "with", "you",
+    "your", "der", "die", "das", "ist", "mit", "und", "de", "la", "le", "lautet", "following", "attached",
+    "zip", "file", "archive", "open", "use",
 ))  # fmt: skip
 _EDGES = ".,;:!?)]}>\"'“”„«»`*"
 

@@ -46,8 +46,8 @@ rule office_macros_as_text
         plugin = "mraptor"
     strings:
         $mso = "QWN0aXZlTWltZ"
-        $ole = "0M8R4KGxGuE"
+        $ole = /<(pkg:binaryData|w:binData)[^>]{0,200}>\s{0,20}0M8R4KGxGuE/
         $web = /(MIME-Version:|<\?mso-application|schemas\.microsoft\.com\/office|urn:schemas-microsoft-com:office)/ nocase
     condition:
-        $web in (0 .. 65536) and ($mso or $ole)
+        $ole or ($mso and $web in (0 .. 65536))
 }

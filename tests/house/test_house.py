@@ -92,6 +92,11 @@ HEAVY = {
     "asyncio",
     "cryptography",
     "multiprocessing",
+    "oletools",
+    "olefile",
+    "msoffcrypto",
+    "publicsuffixlist",
+    "pyparsing",
 }
 
 

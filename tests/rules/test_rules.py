@@ -53,8 +53,8 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     ),
     "office_macros_as_text": (
         [b'<?mso-application progid="Word.Document"?><w:binData>QWN0aXZlTWltZQAA</w:binData>',
-         b"MIME-Version: 1.0\nContent-Type: multipart/related\n\n0M8R4KGxGuEAAAAA"],
-        [b"QWN0aXZlTWltZQAA", b"MIME-Version: 1.0\n\nQWN0aXZl", b"0M8R4KGxGuEAAAAA"],
+         b"MIME-Version: 1.0\nContent-Type: multipart/related\n\nQWN0aXZlTWltZQAA", b"<pkg:binaryData>\r\n0M8R4KGxGuEAAAAA"],
+        [b"QWN0aXZlTWltZQAA", b"MIME-Version: 1.0\n\nQWN0aXZl", b"MIME-Version: 1.0\n\n0M8R4KGxGuEAAAAA"],
     ),
     "pe_packed_upx": ([pe([b"UPX0", b"UPX1"], b"UPX!")], [pe([b".text"], b"UPX!"), pe([b"UPX0"])]),
     "pe_packer_section_name": ([pe([b".text", b".vmp0"]), pe([b".themida"])], [pe([b".text", b".data"])]),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import io
 import json
 import os
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,8 @@ from stoq_core.limits import Deadline
 from stoq_core.payload import Request
 from stoq_core.pipeline import Pipeline, payload_of
 from stoq_core.render import encode
-from tests.document_samples import files
+from tests.document_samples import files, package
+from tests.office_files import document as document_with
 from tests.plugins.workers.fuzz_documents import WORKERS, fuzz
 
 SOURCES = ("oletools", "tnefparse", "mail-parser", "email", "clamav")
@@ -120,3 +124,41 @@ def test_ordinary_documents_are_not_suspicious() -> None:
 def test_mutations_of_real_files(name: str) -> None:
     """Two seconds of mutated real files a worker: nothing raised, nothing slow, the limits kept."""
     assert [what for _, _, what in fuzz(name, 2, seed=1)] == []
+
+
+def test_a_mail_opens_its_own_encrypted_attachments() -> None:
+    """The password that the body names opens a document and a zip that are attached to it."""
+    from msoffcrypto.format.ooxml import OOXMLFile
+
+    plain = (package("oletools") / "msodde" / "harmless-clean.docx").read_bytes()
+    sealed = io.BytesIO()
+    OOXMLFile(io.BytesIO(plain)).encrypt("Sommer 2026!", sealed)
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@example.com", "b@example.org", "documents"
+    message.set_content('As promised. The password is "Sommer 2026!"\n')
+    message.add_attachment(
+        sealed.getvalue(), maintype="application", subtype="octet-stream", filename="d.docx"
+    )
+    document = scanned(message.as_bytes(), "m.eml")
+    assert document["decorators"]["verdict"]["verdict"] == "clean"
+    assert hashlib.sha256(plain).hexdigest() in json.dumps(document)
+    message.replace_header("Subject", "none")
+    silent = scanned(message.as_bytes().replace(b"The password is", b"The weather is"), "m.eml")
+    assert silent["decorators"]["verdict"]["verdict"] == "incomplete"
+
+
+def test_a_document_in_a_mail_in_a_mail() -> None:
+    """Routing takes a macro out of a document in an attached message, and its finding is the mail's."""
+    inner = EmailMessage()
+    inner["From"], inner["Subject"] = "c@example.com", "inner"
+    inner.set_content("see attached")
+    macro = document_with({"M": 'Sub AutoOpen()\r\n  Shell "calc"\r\nEnd Sub\r\n'})
+    inner.add_attachment(macro, maintype="application", subtype="msword", filename="a.doc")
+    outer = EmailMessage()
+    outer["From"], outer["Subject"] = "d@example.com", "outer"
+    outer.set_content("forwarded")
+    outer.add_attachment(inner)
+    verdict = scanned(outer.as_bytes(), "m.eml")["decorators"]["verdict"]
+    assert verdict["verdict"] == "suspicious"
+    (found,) = [one for one in verdict["findings"] if one["name"] == "macro_runs_program"]
+    assert "a.doc" in str(found["path"])
