@@ -21,7 +21,7 @@ _END, _MAX_SECTOR, _NO_STREAM = 0xFFFFFFFE, 0xFFFFFFFA, 0xFFFFFFFF
 _STORAGE, _STREAM, _ROOT = 1, 2, 5
 _ENTRY = struct.Struct("<64sHBBIII16sIQQIQ")
 _MAX_DEPTH = 64
-_CHUNK_BYTES = 256 * 1024
+_MAX_ENTRIES = 200_000
 
 
 class BadCompound(PluginError):
@@ -143,7 +143,10 @@ class Compound:
         """2.6: the entries in tree order, then those that no storage holds."""
         runs = self._chain(self._directory_start, self._count, self._fat, "the directory")
         raw = b"".join(bytes(self._run(first, count)) for first, count in runs)
-        rows = list(_ENTRY.iter_unpack(raw[: len(raw) // 128 * 128]))
+        count = len(raw) // 128
+        if count > _MAX_ENTRIES:
+            self._problem(Reason.TOO_MANY_PAYLOADS, f"a directory of {count} entries is not read whole")
+        rows = list(_ENTRY.iter_unpack(raw[: min(count, _MAX_ENTRIES) * 128]))
         if not rows or rows[0][2] != _ROOT:
             whole = Reason.CORRUPT if self._directory_start < self._count else Reason.TRUNCATED
             raise BadCompound(whole, "the directory has no root")

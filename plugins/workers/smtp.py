@@ -41,6 +41,8 @@ _FIELDS = {
 }  # fmt: skip
 _BODY_CHARS = 64 * KiB
 _MAX_BODIES, _MAX_LISTED, _MAX_URLS, _MAX_HEADERS, _HEADER_CHARS = 8, 500, 300, 1_000, 256 * KiB
+_TEXT_BYTES = 8 * MiB
+"""Of all bodies together: what is searched for URLs and passwords and kept; the children are whole."""
 _TAG = re.compile(r"<[^<>]{0,4000}>")
 
 
@@ -197,6 +199,7 @@ class _Parts:
         self.job, self.result, self.plugin = job, result, plugin
         self.texts: list[str] = []
         self._urls: dict[str, None] = {}
+        self._room = _TEXT_BYTES
 
     def children(self, root: MailPart) -> Iterator[Any]:
         """Each part that holds no others, with what its name and type say about it."""
@@ -247,6 +250,9 @@ class _Parts:
         """A text that is no attachment is a body: kept, searched for URLs and passwords."""
         if kind not in ("text/plain", "text/html") or part.get_content_disposition() == "attachment" or name:
             return
+        if self._room <= 0:
+            return
+        self._room -= len(body)
         charset = str(part.get_content_charset() or "")[:100]
         text = to_text(body[:MiB], charset or None)
         cut = len(text) > _BODY_CHARS or len(body) > MiB

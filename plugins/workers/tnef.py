@@ -154,7 +154,7 @@ class _Message:
             self._damaged("the message's properties are damaged")
         for one in found:
             if one.id == _RTF and one.values:
-                text, whole = _tnef.rtf(one.values[0], min(self.job.bytes_left, 64 * MiB))
+                text, whole = _tnef.rtf(one.values[0], min(self.job.bytes_left, 16 * MiB))
                 if not whole:
                     self._damaged("the RTF body is damaged or too long")
                 if text:
