@@ -90,6 +90,7 @@ for _prefix, _type in (
     (b"ITSF", _kind("application/vnd.ms-htmlhelp", "chm", "document")),
     (b"L\x00\x00\x00\x01\x14\x02\x00", _kind("application/x-ms-shortcut", "lnk", "executable")),
     (b"\x78\x9f\x3e\x22", _kind("application/vnd.ms-tnef", "tnef", "mail", "dat")),
+    (b"ActiveMime", _kind("application/x-mso", "activemime", "document", "mso")),
     (b"\x89PNG\r\n\x1a\n", _kind("image/png", "png", "image")),
     (b"\xff\xd8\xff", _kind("image/jpeg", "jpeg", "image", "jpg")),
     (b"GIF87a", _kind("image/gif", "gif", "image")),
@@ -135,6 +136,12 @@ _TEXT_KINDS: tuple[tuple[re.Pattern[bytes], FileType], ...] = (
     ),
     (re.compile(rb"\A\s{0,64}<\?xml"), _kind("text/xml", "xml", "text")),
     (re.compile(rb"\A\s{0,64}[\[{]\s*[\"\[{\]}0-9]"), _kind("application/json", "json", "text")),
+    (
+        re.compile(
+            rb"\AFrom \S{1,320} {1,3}[A-Z][a-z]{2} {1,3}[A-Z][a-z]{2} [^\r\n]{1,60}\r?\n[A-Za-z0-9-]{1,76}:"
+        ),
+        _kind("application/mbox", "mbox", "mail"),
+    ),
     (
         re.compile(
             rb"\A(?:[A-Za-z][A-Za-z0-9-]{1,40}: [^\r\n]{0,990}\r?\n(?:[ \t][^\r\n]{0,990}\r?\n){0,20}){2}"

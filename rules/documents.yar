@@ -3,8 +3,8 @@
 rule ole_macro_runs_on_open
 {
     meta:
-        description = "Office file with a macro that starts by itself and runs a program"
-        score = 600
+        description = "Office file whose raw bytes hold words of a macro that starts by itself and runs a program"
+        score = 300
         attack = "T1204.002, T1059.005"
     strings:
         $vba = "_VBA_PROJECT" wide

@@ -10,6 +10,8 @@ rule zip_behind_other_bytes
         $local = { 50 4B 03 04 }
     condition:
         // the end record leads to a directory; programs that deal with zips hold the marks as constants
+        // in compound files and slide streams the worker `ole` finds the zips that their parts hold
+        uint32(0) != 0xE011CFD0 and uint32(0) != 0x03E8000F and
         not $local at 0 and $local and for any i in (1 .. #end) : (
             @end[i] > filesize - 66000 and (
                 uint32(@end[i] - uint32(@end[i] + 12)) == 0x02014b50
@@ -102,4 +104,42 @@ rule pe_within_other_bytes
         for any i in (1 .. #pe) : (
             @pe[i] >= 4 and not (uint16(0) == 0x5A4D and @pe[i] == uint32(0x3C))
         )
+}
+
+rule mail_by_its_headers
+{
+    meta:
+        description = "A mail whose first lines do not look like headers, such as one behind blank lines"
+        plugin = "smtp"
+    strings:
+        $mime = /\n(MIME-Version|Mime-Version|mime-version):[ \t]/
+        $type = /\nContent-Type:[ \t]/ nocase
+        $from = /\n(From|To|Received|Return-Path|Message-ID):[ \t]/ nocase
+    condition:
+        filesize < 100MB and uint32(0) != 0x46445025 and $mime in (0 .. 16384) and $type in (0 .. 16384)
+        and $from in (0 .. 16384)
+}
+
+rule rtf_behind_blanks
+{
+    meta:
+        description = "An RTF document that does not begin at the first byte"
+        plugin = "rtf"
+    strings:
+        $start = /[ \t\r\n\x00]\{\\rt/
+    condition:
+        uint32(0) != 0x74725C7B and $start in (0 .. 1024)
+}
+
+rule office_macros_as_text
+{
+    meta:
+        description = "MHTML, flat OPC or Word 2003 XML that holds a compound file or ActiveMime as base64"
+        plugin = "mraptor"
+    strings:
+        $mso = "QWN0aXZlTWltZ"
+        $ole = /<(pkg:binaryData|w:binData)[^>]{0,200}>\s{0,20}0M8R4KGxGuE/
+        $web = /(MIME-Version:|<\?mso-application|schemas\.microsoft\.com\/office|urn:schemas-microsoft-com:office)/ nocase
+    condition:
+        $ole or ($mso and $web in (0 .. 65536))
 }

@@ -95,6 +95,11 @@ HEAVY = {
     "asyncio",
     "cryptography",
     "multiprocessing",
+    "oletools",
+    "olefile",
+    "msoffcrypto",
+    "publicsuffixlist",
+    "pyparsing",
 }
 
 

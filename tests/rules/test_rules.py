@@ -62,7 +62,7 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b"words " * 9 + pe([b".text"]), pe([b".text"], pe([b".data"]))],
         [pe([b".text"]), b"MZ" + bytes(80) + b"PE\0\0\xff\xff" + bytes(80), b"PE\0\0L\1"],
     ),
-    "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30), b"\x7fELF" + bytes(900) + b"PK\x03\x04PK\x01\x02PK\x05\x06PK\x06\x07" + bytes(90)]),
+    "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30), OLE + bytes(600) + zipped(a=b"x"), b"\x7fELF" + bytes(900) + b"PK\x03\x04PK\x01\x02PK\x05\x06PK\x06\x07" + bytes(90)]),
     "swf_inside_other_bytes": (
         [b"%PDF " + swf(b"FWS"), b"x" + swf(b"CWS"), b"\xd0\xcf\x11\xe0" + swf(b"ZWS")],
         [swf(b"FWS"), swf(b"CWS"), b"the marks FWS, CWS and ZWS in prose", b"xFWS\x09" + b"\xff" * 30, b"xCWS\x09" + bytes(30)],
@@ -85,6 +85,19 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b'<xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/"><pdf><document><chunk>QUJD', b'%PDF-1.4 http://ns.adobe.com/xdp/pdf/ <pdf:Chunk x="">',
          '<x xmlns="http://ns.adobe.com/xdp/"><chunk>'.encode("utf-16-le")],
         [b'<xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/"><chunks>', b"<html><chunk>QUJD</chunk>"],
+    ),
+    "mail_by_its_headers": (
+        [b"\r\n\r\nReceived: from a\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nhi"],
+        [b"\nMIME-Version: 1.0\nContent-Type: text/plain\n", b"MIME-Version: 1.0 Content-Type: text/plain From: a@b.example"],
+    ),
+    "rtf_behind_blanks": (
+        [b"  \r\n{\\rtf1 x}", b"\n{\\rt"],
+        [b"{\\rtf1 x}", b"see \\rtf1 {rt", bytes(1100) + b" {\\rtf1}"],
+    ),
+    "office_macros_as_text": (
+        [b'<?mso-application progid="Word.Document"?><w:binData>QWN0aXZlTWltZQAA</w:binData>',
+         b"MIME-Version: 1.0\nContent-Type: multipart/related\n\nQWN0aXZlTWltZQAA", b"<pkg:binaryData>\r\n0M8R4KGxGuEAAAAA"],
+        [b"QWN0aXZlTWltZQAA", b"MIME-Version: 1.0\n\nQWN0aXZl", b"MIME-Version: 1.0\n\n0M8R4KGxGuEAAAAA"],
     ),
     "pe_packed_upx": ([pe([b"UPX0", b"UPX1"], b"UPX!")], [pe([b".text"], b"UPX!"), pe([b"UPX0"])]),
     "pe_packer_section_name": ([pe([b".text", b".vmp0"]), pe([b".themida"])], [pe([b".text", b".data"])]),

@@ -1,0 +1,56 @@
+"""Words of a text that may be the password it speaks of, most likely first."""
+
+from __future__ import annotations
+
+import re
+
+_KEYWORD = re.compile(
+    r"pass(?:word|wort|code|phrase|w(?=[\s:=]))|kennwort|\bpwd?\b|contrase(?:ñ|n)a|"
+    r"mot de passe|senha|clave|wachtwoord|has(?:ł|l)o|пароль|密码|密碼|パスワード|비밀번호",
+    re.IGNORECASE,
+)
+_QUOTES = (('"', '"'), ("'", "'"), ("“", "”"), ("„", "“”"), ("«", "»"), ("`", "`"), (r"\*", r"\*"))
+_QUOTED = re.compile(
+    "|".join(rf"{opening}([^{closing}\n]{{1,64}})[{closing}]" for opening, closing in _QUOTES)
+)
+_AFTER, _BEFORE = 160, 60
+_MOST_PLACES, _MOST_WORDS = 40, 8
+_BLANKS = r"[\s:=>\u2013\u2014-]"
+_FILLERS = "is|ist|lautet|est|es|é|for|für|the|file|archive|attachment|zip|to|open|it"
+_LEAD = re.compile(rf"{_BLANKS}*(?:(?:{_FILLERS})\b{_BLANKS}*){{0,8}}", re.IGNORECASE)
+_NOISE = frozenset((
+    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "if", "in", "is", "it", "no",
+    "not", "of", "on", "or", "our", "per", "please", "the", "this", "to", "was", "will", "with", "you",
+    "your", "der", "die", "das", "ist", "mit", "und", "de", "la", "le", "lautet", "following", "attached",
+    "zip", "file", "archive", "open", "use",
+))  # fmt: skip
+_EDGES = ".,;:!?)]}>\"'“”„«»`*"
+
+
+def candidates(text: str, most: int = 60) -> list[str]:
+    """At most `most` distinct words of 2 to 64 characters that stand near a word for *password*."""
+    found: dict[str, None] = {}
+    for number, place in enumerate(_KEYWORD.finditer(text)):
+        if number >= _MOST_PLACES or len(found) >= most:
+            break
+        behind = text[place.end() : place.end() + _AFTER]
+        before = text[max(0, place.start() - _BEFORE) : place.start()]
+        for word in (*_quoted(behind), *_following(behind), *_quoted(before)):
+            if 2 <= len(word) <= 64 and word.lower() not in _NOISE:
+                found.setdefault(word)
+    return list(found)[:most]
+
+
+def _quoted(text: str) -> list[str]:
+    return [next(filter(None, one.groups()), "") for one in _QUOTED.finditer(text)]
+
+
+def _following(text: str) -> list[str]:
+    """The rest of the line as it is, and each of the next words with and without its punctuation."""
+    lead = _LEAD.match(text)
+    rest = text[lead.end() if lead else 0 :]
+    line = rest.split("\n", 1)[0].strip()
+    words: list[str] = []
+    for word in rest.split()[:_MOST_WORDS]:
+        words += (word.lstrip("([<\"'“„«`*").rstrip(_EDGES), word)
+    return [*words[:2], line, *words[2:]] if line else words
