@@ -141,7 +141,15 @@ def findings(registry: Registry) -> list[Row]:
             means = str(meta.get("description", ""))
             source = f"`rules/{files[rule.identifier]}`"
             rows.append(Row(rule.identifier, score(meta), means, words(meta, "attack"), source))
-    return sorted(rows)
+    return sorted(_merged(rows))
+
+
+def _merged(rows: Iterable[Row]) -> list[Row]:
+    """One row for what several plugins find by the same name, score and meaning."""
+    sources: dict[Row, list[str]] = {}
+    for row in rows:
+        sources.setdefault(row._replace(source=""), []).append(row.source)
+    return [row._replace(source=", ".join(sorted(found))) for row, found in sources.items()]
 
 
 def findings_text(registry: Registry) -> str:

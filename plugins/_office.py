@@ -103,6 +103,19 @@ def sizes_hold(compound: Compound) -> bool:
     return not compound.problems and all(one.size <= most for one in (compound.root, *compound.streams))
 
 
+class _Memory:
+    """What stands in for `tempfile` in the library, which would write the document in the clear to a disk."""
+
+    TemporaryFile = io.BytesIO
+
+
+def _keep_in_memory() -> None:
+    from msoffcrypto.format import doc97, ppt97, xls97
+
+    for module in (doc97, ppt97, xls97):
+        module.tempfile = _Memory
+
+
 class Locked(Exception):
     """No password fits, or the kind of encryption is not known; the message says which."""
 
@@ -112,6 +125,7 @@ def decrypt(content: bytes, password: str) -> bytes | None:
     import msoffcrypto
     from msoffcrypto import exceptions
 
+    _keep_in_memory()
     try:
         document = msoffcrypto.OfficeFile(io.BytesIO(content))
         # not verify_password: its check refuses right passwords of Excel's files; decrypt() looks for a zip

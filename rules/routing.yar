@@ -43,7 +43,7 @@ rule base64_of_a_file
         // MZ, zip, PDF, ELF, gzip, RTF, OLE, 7z, RAR
         $file = /(^|[^A-Za-z0-9+\/]|\\[nrt])(TV[opqr]|UEsDB|JVBERi0|f0VMR|H4sI|e1xydGY|0M8R4KGx|N3q8r|UmFyIR)[A-Za-z0-9+\/_-]{50}/
         $wide = /(TV[opqr]|UEsDB|JVBERi0|f0VMR|H4sI|e1xydGY|0M8R4KGx|N3q8r|UmFyIR)[A-Za-z0-9+\/_-]{50}/ wide
-        $mail = "\nMIME-Version:" nocase
+        $mail = /(^|\n)(MIME-Version|Received|Return-Path|Delivered-To|Message-ID|From):/ nocase
         $part = "\nContent-Transfer-Encoding: base64" nocase
         $package = "ns.adobe.com/xdp/"
     condition:

@@ -59,9 +59,10 @@ class PayloadReport(msgspec.Struct, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The file's name, or the id's start for something without one."""
-        name = self.meta.extra_data.get("filename")
-        return str(name) if name else self.payload_id[:8]
+        """The file's name here or at the first place that gives it one, or else the id's start."""
+        metas = (self.meta, *(one.payload_meta for one in self.occurrences))
+        names = (one.extra_data.get("filename") for one in metas)
+        return next((str(name) for name in names if name), self.payload_id[:8])
 
     def result_of(self, worker: str) -> Any:
         """A worker's result, in whichever round it ran, or None."""

@@ -141,11 +141,11 @@ def test_archivers_run_where_all_agree(when: str, meta: dict[str, Any], kept: li
 
 
 def test_decorators_see_those_before_and_the_core_judges_last() -> None:
-    """12: in the configured order; then the verdict. One that fails is an error, and valid JSON."""
+    """12: in the configured order, each with the verdict so far. One that fails is an error."""
     order = {name: Says(Options(), name) for name in ("first", "raises", "finds")}
     response = scan(Broker(decorators=order), content=b"y")
-    assert response.decorators["first"] == {"saw": [], "judged": False}
-    assert response.decorators["finds"] == {"saw": ["first"], "judged": False}
+    assert response.decorators["first"] == {"saw": [], "judged": True}
+    assert response.decorators["finds"] == {"saw": ["first"], "judged": True}
     assert response.verdict is not None
     assert response.verdict.verdict == "malicious"
     assert [one.plugin for one in response.errors] == ["decorator:raises"]

@@ -31,7 +31,7 @@ MEANS = f"what is found in real files changed; if that is right: {WRITE}=write p
 @functools.cache
 def pipeline() -> Pipeline:
     """The shipped config and routing, inline."""
-    return bootstrap.pipeline(bootstrap.configured({}))
+    return bootstrap.pipeline(bootstrap.configured({}, [("sandbox.mode", "inline")]))
 
 
 def scanned(content: bytes, name: str) -> dict[str, Any]:
