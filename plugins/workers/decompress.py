@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
@@ -9,13 +10,11 @@ import msgspec
 
 from plugins._archives.detect import detect
 from plugins._archives.entry import BadArchive, Entry, Member, WrongPassword
+from plugins._archives.readers import READERS, Source
 from plugins._archives.sevenzip import SevenZip
-from plugins._archives.stream import read_stream
-from plugins._archives.tar import read_tar
-from plugins._archives.unix import read_ar, read_cpio
 from plugins._archives.zip import open_zip, read_zip
 from stoq_core.body import BodyWriter
-from stoq_core.errors import LimitReached, Reason
+from stoq_core.errors import LimitReached, PluginError, Reason
 from stoq_core.job import Child, Job
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
@@ -44,9 +43,14 @@ class DecompressResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Decompress(Worker[DecompressOptions]):
-    """zip (all methods, both encryptions), 7z, tar, gzip, bzip2, xz, lzma, zstd, cpio, ar and deb.
+    """Every archive and compression format below, one level at a time: the engine opens what is inside.
 
-    Nothing touches a file system. Links and devices are listed, not followed. A wrong password is
+    In process: zip (all usual methods, both encryptions), 7z, tar, gzip, bzip2, xz, lzma, zstd, lz4,
+    brotli (by the name `.br`), compress (.Z), cpio, ar, deb, rpm, cab, arj, lzh, ace, xar, iso (Joliet,
+    Rock Ridge), udf, dmg, vhd, vhdx, disk images with partitions, squashfs. By a program: rar (listed by 7-Zip, read by unar);
+    wim, ntfs, fat, ext, hfs, apfs and the rare methods of the others (7-Zip); upx.
+
+    Members reach no file system. Links and devices are listed, not followed. A wrong password is
     `encrypted_archive`, never an empty file. What could be read of damaged data is kept.
     """
 
@@ -54,13 +58,22 @@ class Decompress(Worker[DecompressOptions]):
         "py7zr": "py7zr (in requirements.txt)",
         "inflate64": "inflate64 (in requirements.txt)",
         "cryptography": "cryptography (in requirements.txt)",
+        "lz4": "lz4 (in requirements.txt)",
+        "brotli": "brotli (in requirements.txt)",
     }
+    tools = {"7z": "7zip", "unar": "unar", "upx": "upx-ucl"}
     errors = {
         "corrupt": "the structure or a checksum does not hold",
-        "truncated": "the file ends too early",
+        "truncated": "the file ends too early, or goes on in another volume",
         "unsupported_method": "a compression that is not read",
         "encrypted_archive": "no password fits",
         "ratio": "members overlap, or expand beyond the limit",
+        "too_large": "a member or a decoder's window is larger than the limits",
+        "too_many_bytes": "the members are together larger than the limits",
+        "too_many_payloads": "there are more members or folders than the limits allow",
+        "tool_missing": "the program that opens this format is not installed",
+        "plugin_missing": "the library that opens this format is not installed",
+        "timeout": "the program took too long",
     }
     reads_meta = True
     result = DecompressResult
@@ -68,7 +81,8 @@ class Decompress(Worker[DecompressOptions]):
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield a child a member, then one `DecompressResult`."""
         view = payload.view()
-        kind = detect(view)
+        asked = frozenset(str(meta.get("filetype", "")) for meta in job.dispatch_meta)
+        kind = detect(view, payload.name, asked)
         if kind is None:
             return
         work = _Work(kind, job, self._passwords(job), self.options.max_members)
@@ -78,29 +92,21 @@ class Decompress(Worker[DecompressOptions]):
             elif kind == "7z":
                 yield from work.seven_zip(payload)
             else:
-                yield from work.members(_reader(kind, view, payload.name))
-        except BadArchive as error:
-            work.report(error)
+                yield from work.members(READERS[kind](Source(view, payload, job, work.passwords)))
         except LimitReached as error:
             if work.result.count:
                 yield work.result
             raise error
+        except PluginError as error:
+            work.report(error)
+        except (struct.error, IndexError, ValueError, OverflowError) as error:
+            work.report(BadArchive(Reason.CORRUPT, f"the structure does not hold: {error}"))
         if work.result.count or work.opened:
             yield work.result
 
     def _passwords(self, job: Job) -> list[str]:
         usual = _USUAL_PASSWORDS if self.options.usual_passwords else ()
         return list(dict.fromkeys((*job.passwords, *self.options.passwords, *usual)))
-
-
-def _reader(kind: str, view: memoryview, name: str) -> Iterator[Entry]:
-    if kind == "tar":
-        return read_tar(view)
-    if kind == "cpio":
-        return read_cpio(view)
-    if kind in ("ar", "deb"):
-        return read_ar(view)
-    return read_stream(view, kind, name)
 
 
 class _Work:
@@ -113,7 +119,7 @@ class _Work:
         self.result = DecompressResult(format=kind, members=[], count=0)
         self.opened = False
 
-    def report(self, error: BadArchive) -> None:
+    def report(self, error: PluginError) -> None:
         """An archive or member that cannot be read: an error and a reason."""
         self.job.error(error.code, error.message)
         self.job.unread(error.reason or Reason.CORRUPT, error.message)
@@ -148,7 +154,7 @@ class _Work:
         assert entry.open is not None
         try:
             chunks = entry.open(self.passwords)
-        except BadArchive as error:
+        except PluginError as error:
             self.report(error)
             return None
         child, problem = self.job.salvage(chunks, name=member.name, **_facts(member))
@@ -156,7 +162,7 @@ class _Work:
             self.result.password = member.password
         if problem is None:
             return child
-        if isinstance(problem, BadArchive):
+        if isinstance(problem, PluginError):
             self.report(problem)
         else:
             self.report(BadArchive(Reason.CORRUPT, f"{type(problem).__name__}: {problem}"))
