@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from stoq_core.body import Body
-from stoq_core.errors import Reason
+from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.payload import Payload
 
@@ -36,7 +36,11 @@ def read_by_7z(job: Job, payload: Payload, kind: str, passwords: Sequence[str]) 
     for listed, password in _listings(job, payload.body, kind, passwords):
         locked = any(one.member.encrypted for one in listed)
         words = ["x", "-so", *_words(kind, password), "--", payload]
-        run = job.tool("7z", words, output_bytes=job.total_left)
+        try:
+            run = job.tool("7z", words, output_bytes=job.total_left)
+        except LimitReached:
+            yield from (Entry(one.member) for one in listed)
+            raise
         if locked and run.code and "password" in run.stderr.lower():
             continue
         yield from _split(listed, run.stdout, password if locked else None)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from plugins._archives.by_tool import read_by_7z
 from plugins._archives.detect import detect
 from plugins._archives.entry import BadArchive, Entry, Member, WrongPassword
 from plugins._archives.readers import READERS, Source
@@ -88,7 +89,7 @@ class Decompress(Worker[DecompressOptions]):
         work = _Work(kind, job, self._passwords(job), self.options.max_members)
         try:
             if kind == "zip":
-                yield from work.zip(view)
+                yield from work.zip(payload)
             elif kind == "7z":
                 yield from work.seven_zip(payload)
             else:
@@ -118,6 +119,7 @@ class _Work:
         self.max_members = max_members
         self.result = DecompressResult(format=kind, members=[], count=0)
         self.opened = False
+        self._unsupported: dict[int, PluginError] = {}
 
     def report(self, error: PluginError) -> None:
         """An archive or member that cannot be read: an error and a reason."""
@@ -127,12 +129,12 @@ class _Work:
     def members(self, entries: Iterator[Entry]) -> Iterator[Child]:
         """Each member that is a file, as a child; the listing goes on when no child fits any more."""
         full: LimitReached | None = None
-        for entry in entries:
+        for index, entry in enumerate(entries):
             self._list(entry.member)
             if entry.open is None or full is not None:
                 continue
             try:
-                child = self._child(entry)
+                child = self._child(entry, index)
             except LimitReached as error:
                 full = error
                 continue
@@ -147,7 +149,7 @@ class _Work:
         if len(self.result.members) < self.max_members:
             self.result.members.append(member)
 
-    def _child(self, entry: Entry) -> Child | None:
+    def _child(self, entry: Entry, index: int) -> Child | None:
         member = entry.member
         if self.job.children_left <= 0:
             self.job.child([b""])  # raises with the right words
@@ -155,7 +157,7 @@ class _Work:
         try:
             chunks = entry.open(self.passwords)
         except PluginError as error:
-            self.report(error)
+            self._failed(error, index)
             return None
         child, problem = self.job.salvage(chunks, name=member.name, **_facts(member))
         if member.password is not None:
@@ -163,18 +165,54 @@ class _Work:
         if problem is None:
             return child
         if isinstance(problem, PluginError):
-            self.report(problem)
+            self._failed(problem, index)
         else:
             self.report(BadArchive(Reason.CORRUPT, f"{type(problem).__name__}: {problem}"))
         return child if child.body.size else None
 
-    def zip(self, view: memoryview) -> Iterator[Child]:
+    def _failed(self, error: PluginError, index: int) -> None:
+        """A member that was not read; a method that only zip tools know is tried again with 7-Zip."""
+        if self.result.format == "zip" and error.reason is Reason.UNSUPPORTED_METHOD:
+            self._unsupported[index] = error
+        else:
+            self.report(error)
+
+    def _rescue(self, payload: Payload, wanted: dict[int, PluginError] | None) -> Iterator[Child]:
+        """What py7zr or the zip reader cannot decompress, by 7-Zip: all, or the members of these positions."""
+        if self.result.password is not None:
+            self.passwords = [self.result.password, *self.passwords]
+        entries = list(read_by_7z(self.job, payload, self.result.format, self.passwords))
+        if wanted is not None and len(entries) != self.result.count:
+            raise BadArchive(Reason.UNSUPPORTED_METHOD, "7-Zip lists other members than there are")
+        for index, entry in enumerate(entries):
+            if entry.open is None or (wanted is not None and index not in wanted):
+                continue
+            child, problem = self.job.salvage(
+                entry.open(()), name=entry.member.name, **_facts(entry.member)
+            )
+            if entry.member.password is not None:
+                self.result.password = entry.member.password
+            if isinstance(problem, PluginError):
+                self.report(problem)
+            if problem is None or child.body.size:
+                yield child
+
+    def zip(self, payload: Payload) -> Iterator[Child]:
         """The members, and what stands before the first and behind the end."""
+        view = payload.view()
         zipped = open_zip(view, _MOST_RECORDS)
         if zipped.problem is not None:
             self.report(zipped.problem)
         yield from self._extra(view[: zipped.first], "leading", 0)
         yield from self.members(read_zip(view, zipped))
+        if self._unsupported:
+            try:
+                yield from self._rescue(payload, self._unsupported)
+            except LimitReached:
+                raise
+            except PluginError:
+                for error in self._unsupported.values():
+                    self.report(error)
         if zipped.problem is None:
             yield from self._extra(view[zipped.end :], "trailing", zipped.end)
 
@@ -195,6 +233,9 @@ class _Work:
         except (BadArchive, LimitReached) as error:
             problem = error
         self.result.password = archive.password
+        if problem is not None and problem.reason is Reason.UNSUPPORTED_METHOD:
+            yield from self._rescue(payload, None)
+            return
         for name, writer in sinks.writers:
             if not isinstance(problem, WrongPassword):
                 yield self.job.child(writer.finish(), name=name)
