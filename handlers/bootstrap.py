@@ -19,18 +19,25 @@ from stoq_core.registry import Plugins, Registry
 BUNDLE = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "STOQ_CONFIG"
 _NOT_SETTINGS = {CONFIG_VARIABLE, "STOQ_HOME"}
+REQUIRED = ("no_network", "parent_opaque")
+"""Protections without which no function starts; `sandbox.accept_missing` excuses from one by name."""
 
 
 def cold_start() -> Pipeline:
     """The pipeline of a cloud function, from its environment; any mistake stops the start."""
     config = configured(os.environ)
-    if config.sandbox.mode != "inline":
-        message = (
-            'the sandbox is not built yet, so a handler starts only when sandbox.mode = "inline" is set'
-            " (STOQ_SANDBOX__MODE=inline): files are then parsed in the process that holds credentials"
-        )
-        raise ConfigError(message)
-    return pipeline(config)
+    return pipeline(_strict(config))
+
+
+def _strict(config: Config) -> Config:
+    """What a function requires of its machine unless the config says otherwise."""
+    chosen = config.sandbox
+    sandbox = msgspec.structs.replace(
+        chosen,
+        require=REQUIRED if chosen.require is None else chosen.require,
+        share_children=bool(chosen.share_children),
+    )
+    return msgspec.structs.replace(config, sandbox=sandbox)
 
 
 def configured(
@@ -58,25 +65,45 @@ def _with_rules(config: Config) -> Config:
 
 def registry(config: Config) -> Registry:
     """Shipped plugins, then those that the bundle was built with, then those of `plugin_paths`."""
+    return Registry(BUNDLE / "plugins", _extra(config))
+
+
+def _extra(config: Config) -> tuple[Path, ...]:
     built_in = BUNDLE / "own_plugins"
-    extra = [Path(one).expanduser() for one in config.plugin_paths]
-    return Registry(BUNDLE / "plugins", (*([built_in] if built_in.is_dir() else []), *extra))
+    extra = [Path(one).expanduser().absolute() for one in config.plugin_paths]
+    return (*([built_in] if built_in.is_dir() else []), *extra)
 
 
 def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
     """Everything that one process needs, opened and checked."""
-    found = found or registry(config)
     _refuse_loops(config)
-    plugins = Plugins(found, config)
+    scratch = _scratch(config)
+    if config.sandbox.mode == "process":
+        return _sandboxed(config, found, scratch)
+    found = found or registry(config)
+    plugins = Plugins(found, config, resolve=secret)
     executor = Threads(plugins, config.scan.threads) if config.scan.threads > 1 else Inline(plugins)
-    return Pipeline(
-        config,
-        plugins,
-        executor,
-        _broker(config, found),
-        ruleset=_ruleset(plugins),
-        scratch=_scratch(config),
-    )
+    broker = _broker(config, found)
+    return Pipeline(config, plugins, executor, broker, ruleset=_ruleset(plugins), scratch=scratch)
+
+
+def _sandboxed(config: Config, found: Registry | None, scratch: Path | None) -> Pipeline:
+    """The zygote loads the sandbox's plugins while this process opens its own."""
+    from stoq_core.sandbox.client import Sandbox
+    from stoq_core.sandbox.index import BrokerPlugins
+
+    executor = Sandbox(config, BUNDLE / "plugins", _extra(config))
+    try:
+        found = found or registry(config)
+        broker = _broker(config, found)
+        executor.ready()
+        own = Plugins(found, config, "broker", names=executor.broker_workers, resolve=secret)
+        executor.attend(BrokerPlugins(own, executor.index))
+    except BaseException:
+        executor.close()
+        raise
+    ruleset = executor.index.ruleset
+    return Pipeline(config, executor.index, executor, broker, ruleset=ruleset, scratch=scratch)
 
 
 def _broker(config: Config, found: Registry) -> Broker:

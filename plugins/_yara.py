@@ -151,14 +151,16 @@ def _scan(payload: Payload, rules: Ruleset, allowed_ms: int) -> tuple[Any, ...]:
     fd = payload.body.fd
     try:
         if fd is not None and os.path.exists(f"/proc/self/fd/{fd}"):
-            results = scanner.scan_file(f"/proc/self/fd/{fd}")  # mapped, not copied
+            payload.body.rest()  # the library maps the same bytes: mapped once more, not copied
+            found = tuple(scanner.scan_file(f"/proc/self/fd/{fd}").matching_rules)
+            scanner.scan(b"")  # it keeps the last file mapped, and so its memory, until the next scan
         else:
-            results = scanner.scan(payload.content)
+            found = tuple(scanner.scan(payload.content).matching_rules)
     except yara_x.TimeoutError:
         raise _timeout(allowed_ms) from None
     except yara_x.ScanError as error:
         raise PluginError("scan_failed", str(error), reason=Reason.PLUGIN_FAILED) from None
-    return tuple(results.matching_rules)
+    return found
 
 
 def _timeout(allowed_ms: int) -> PluginError:

@@ -15,7 +15,7 @@ from .errors import (
 from .job import Archive, Child, Dispatch, Finding, Hint, Job
 from .limits import Deadline, GiB, KiB, Limits, MiB, RequestLimits
 from .options import Options, Secret, about
-from .payload import ObjectRef, Payload, PayloadMeta, Request, RequestMeta
+from .payload import ObjectRef, OpaquePayload, Payload, PayloadMeta, Request, RequestMeta
 from .plugin import Accepts, Archiver, Connector, Decorator, Dispatcher, Item, Provider, Worker
 from .response import PayloadReport, ScanResponse, Verdict
 from .tools import ToolRun
@@ -42,6 +42,7 @@ __all__ = [
     "Limits",
     "MiB",
     "ObjectRef",
+    "OpaquePayload",
     "Options",
     "Payload",
     "PayloadMeta",

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import mmap
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .limits import MiB
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Buffer
 
 SPOOL_BYTES = 4 * MiB
 """From this size on, a body that is being written moves to an anonymous file (memfd on Linux)."""
 
 _READ_BYTES = MiB
+_SEALS = 0x000F
+"""F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_WRITE (linux/fcntl.h)."""
 
 
 class Body:
@@ -27,9 +31,9 @@ class Body:
 
     __slots__ = ("_bytes", "_fd", "_map", "_released", "_sha256", "on_disk", "size")
 
-    def __init__(self, content: bytes) -> None:
-        """Hold `content` itself, without a copy."""
-        self._bytes: bytes | None = content
+    def __init__(self, content: bytes | bytearray) -> None:
+        """Hold `content` itself, without a copy; nobody may change it from now on."""
+        self._bytes: bytes | bytearray | None = content
         self._fd: int | None = None
         self._map: mmap.mmap | None = None
         self._sha256: str | None = None
@@ -56,12 +60,14 @@ class Body:
     def view(self) -> memoryview:
         """The bytes without a copy."""
         if self._bytes is not None:
-            return memoryview(self._bytes)
+            return memoryview(self._bytes).toreadonly()
         return memoryview(self._mapped())
 
     def content(self) -> bytes:
         """The bytes as `bytes`; a copy each time for a large body, so prefer `view`."""
-        return self._bytes if self._bytes is not None else bytes(self._mapped())
+        if self._bytes is None:
+            return bytes(self._mapped())
+        return self._bytes if isinstance(self._bytes, bytes) else bytes(self._bytes)
 
     def open(self) -> io.BufferedReader:
         """A new seekable reader over the bytes, without a copy of the whole."""
@@ -81,6 +87,15 @@ class Body:
                 raise ValueError(msg)
             self._map = mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ)
         return self._map
+
+    def rest(self) -> None:
+        """Take a large body's pages out of this process; they come back by themselves when read.
+
+        For a plugin that hands `fd` to a library: each mapping of the same bytes counts anew in what
+        the process is charged for.
+        """
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     @property
     def released(self) -> bool:
@@ -105,12 +120,13 @@ class Body:
 class BodyWriter:
     """Collect chunks into a `Body`; nothing is copied twice and nothing large stays on the heap."""
 
-    __slots__ = ("_chunks", "_fd", "_scratch", "size")
+    __slots__ = ("_chunks", "_fd", "_heap", "_scratch", "size")
 
     def __init__(self, scratch: Path | None = None) -> None:
         """With `scratch` (a folder on a real disk), large bodies go there, unlinked at once."""
         self._chunks: list[bytes] = []
         self._fd: int | None = None
+        self._heap: bytearray | None = None
         self._scratch = scratch
         self.size = 0
 
@@ -121,18 +137,36 @@ class BodyWriter:
         if self._fd is not None:
             write_all(self._fd, data)
             return
+        if self._heap is not None:
+            self._heap += data
+            return
         self._chunks.append(data)
         if self.size >= SPOOL_BYTES and len(self._chunks) > 1:
+            self._spool()
+
+    def _spool(self) -> None:
+        """Out of the list into a file; in a sandbox's child, which may make none, into one growing buffer."""
+        held, self._chunks = self._chunks, []
+        try:
             self._fd = anonymous_file(self._scratch)
-            for held in self._chunks:
-                write_all(self._fd, held)
-            self._chunks.clear()
+        except OSError:
+            self._heap = bytearray()
+        for chunk in held:
+            if self._fd is not None:
+                write_all(self._fd, chunk)
+            elif self._heap is not None:
+                self._heap += chunk
 
     def finish(self) -> Body:
         """The body; the writer is used up."""
         if self._fd is not None:
             fd, self._fd = self._fd, None
+            if self._scratch is None:
+                seal(fd)
             return Body.from_fd(fd, on_disk=self._scratch is not None)
+        if self._heap is not None:
+            heap, self._heap = self._heap, None
+            return Body(heap)
         chunks, self._chunks = self._chunks, []
         return Body(chunks[0] if len(chunks) == 1 else b"".join(chunks))
 
@@ -146,8 +180,17 @@ def anonymous_file(scratch: Path | None = None) -> int:
     """A descriptor of a file without a name: on disk in `scratch`, else in memory where it can be."""
     if scratch is None and hasattr(os, "memfd_create"):
         return os.memfd_create("stoq", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    import tempfile
+
     with tempfile.TemporaryFile(dir=scratch) as file:
         return os.dup(file.fileno())
+
+
+def seal(fd: int) -> None:
+    """Nobody who gets this file, however it is opened, can change it any more (memfd_create(2), sealing)."""
+    if hasattr(fcntl, "F_ADD_SEALS"):
+        with suppress(OSError):  # a file on disk, where there is no memfd
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
 
 
 def spill(body: Body, scratch: Path) -> Body:

@@ -7,12 +7,12 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from .errors import ConfigError
-from .limits import RequestLimits
+from .limits import MiB, RequestLimits
 from .options import build, did_you_mean, field_names
 from .plugin import KINDS
 
@@ -52,10 +52,24 @@ class ScanSection(_Section, frozen=True):
     passwords: tuple[str, ...] = ()
 
 
-class SandboxSection(_Section, frozen=True):
-    """`[sandbox]`: where hostile bytes are parsed. `inline` is the only mode until the sandbox lands."""
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
 
-    mode: Literal["inline", "unset"] = "unset"
+
+class SandboxSection(_Section, frozen=True):
+    """`[sandbox]`: where hostile bytes are parsed, by how many children (0: one a processor), for how long.
+
+    None is the entry point's choice: handlers require `no_network` and `parent_opaque` and let no child
+    see two requests; the command line takes what is there and lets children go on.
+    """
+
+    mode: Literal["process", "inline"] = "process"
+    children: _Count = 0
+    share_children: bool | None = None
+    recycle_payloads: _Positive = 500
+    recycle_bytes: _Positive = 384 * MiB
+    require: tuple[str, ...] | None = None
+    accept_missing: tuple[str, ...] = ()
     tools: dict[str, str] = {}
 
 

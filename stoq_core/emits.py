@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from .body import Body
-from .errors import ErrorReport, LimitReached, PluginError, Reason
+from .errors import ErrorReport, LimitReached, PluginError, Reason, Unread
 from .job import Archive, Child, Dispatch, Finding, Hint
 from .limits import Budget, RequestLimits
 from .payload import PayloadMeta
@@ -16,66 +16,84 @@ from .values import ValueLimits, plain, plain_text
 
 _MAX_EMITS = 20_000
 _MAX_TEXT = 4_096
+_MAX_REPORTS = 100
+_SAFE_INTEGER = 2**53
 
 
 class EmitChecker:
     """One plugin's emits on one payload; counts them and turns each into what the journal holds."""
 
-    __slots__ = ("_budget", "_emits", "_keys", "_may_dispatch", "_plugin", "_values")
+    __slots__ = ("_budget", "_emits", "_keys", "_limits", "_may_dispatch", "_plugin", "_values")
 
     def __init__(self, plugin: str, limits: RequestLimits, budget: Budget, *, may_dispatch: bool) -> None:
         """`budget` is the examination's own; children are paid from it when they are received."""
         self._plugin = plugin
         self._budget = budget
         self._may_dispatch = may_dispatch
-        self._keys: set[str] = set()
+        self._limits = limits
+        self._keys: set[str] | None = None
         self._emits = 0
-        self._values = ValueLimits(
-            depth=limits.result_depth, nodes=limits.result_nodes, bytes=limits.result_bytes
-        )
+        self._values: ValueLimits | None = None
 
-    def check(self, emit: Any) -> Iterator[Any]:
+    def check(self, emit: Any) -> Sequence[Any]:
         """What to write into the journal; raises `PluginError` for what must not get there."""
         kind = type(emit)
         if kind is Child:
-            yield self._child(emit)
-            return
+            return (self._child(emit),)
         self._emits += 1
         if self._emits > _MAX_EMITS:
             raise LimitReached(Reason.RESULT_TOO_LARGE, f"more than {_MAX_EMITS} emits", allowed=_MAX_EMITS)
         if kind is Finding:
-            yield _finding(emit)
-        elif kind is Dispatch:
-            yield self._dispatch(emit)
-        elif kind is Hint:
-            yield _hint(emit)
-        elif kind is Archive:
-            yield Archive(keep=bool(emit.keep))
-        else:
-            yield from self._result(emit)
+            found = _finding(emit)
+            self._spend(len(found.name) + len(found.detail) + 64)
+            return (found,)
+        if kind is Dispatch:
+            return (self._dispatch(emit),)
+        if kind is Hint:
+            hint = _hint(emit)
+            self._spend(len(hint.value))
+            return (hint,)
+        if kind is Archive:
+            return (Archive(keep=bool(emit.keep)),)
+        return self._result(emit)
 
-    def _result(self, emit: Any) -> Iterator[Any]:
-        if not isinstance(emit, (Mapping, msgspec.Struct)):
+    def _left(self) -> ValueLimits:
+        """What this plugin's results, findings, dispatches and hints may still take."""
+        if self._values is None:
+            limits = self._limits
+            self._values = ValueLimits(
+                depth=limits.result_depth, nodes=limits.result_nodes, bytes=limits.result_bytes
+            )
+        return self._values
+
+    def _spend(self, size: int, nodes: int = 1) -> None:
+        left = self._left()
+        if size > left.bytes or nodes > left.nodes:
+            allowed = self._limits.result_bytes
+            raise LimitReached(
+                Reason.RESULT_TOO_LARGE, f"more than {allowed} bytes altogether", allowed=allowed
+            )
+        self._values = ValueLimits(depth=left.depth, nodes=left.nodes - nodes, bytes=left.bytes - size)
+
+    def _result(self, emit: Any) -> Sequence[Any]:
+        if type(emit) is not dict and not isinstance(emit, (msgspec.Struct, Mapping)):
             raise PluginError(
                 "wrong_type", f"yielded a {_type_name(emit)}; a worker yields mappings, structs or emits"
             )
-        values, used_bytes, used_nodes = plain(emit, self._values)
-        self._values = ValueLimits(
-            depth=self._values.depth,
-            nodes=self._values.nodes - used_nodes,
-            bytes=self._values.bytes - used_bytes,
-        )
+        values, used_bytes, used_nodes = plain(emit, self._left())
+        self._spend(used_bytes, used_nodes)
+        if self._keys is None:
+            self._keys = set(values)
+            return (values,)
         repeated = self._keys & values.keys()
         if repeated:
             values = {key: value for key, value in values.items() if key not in repeated}
         self._keys |= values.keys()
-        yield values
-        for key in sorted(repeated):
-            yield ErrorReport(
-                plugin=self._plugin,
-                code="duplicate_key",
-                message=f"the result has {key[:80]!r} already; the first one stays",
-            )
+        return (values, *(self._repeated(key) for key in sorted(repeated)))
+
+    def _repeated(self, key: str) -> ErrorReport:
+        message = f"the result has {key[:80]!r} already; the first one stays"
+        return ErrorReport(plugin=self._plugin, code="duplicate_key", message=message)
 
     def _child(self, child: Child) -> Child:
         self._budget.check()
@@ -85,14 +103,74 @@ class EmitChecker:
         if body.size > room:
             body, truncated = Body(bytes(body.view()[:room])), reason
         self._budget.spend(body.size)
-        return Child(body=body, meta=_meta(child.meta), truncated=truncated)
+        return Child(body=body, meta=checked_meta(child.meta), truncated=truncated)
 
     def _dispatch(self, emit: Dispatch) -> Dispatch:
         if not self._may_dispatch:
             raise PluginError("wrong_type", "a broker worker dispatches nothing")
         if not isinstance(emit.plugin, str):
             raise PluginError("wrong_type", "Dispatch.plugin is a worker's name")
-        return Dispatch(_short(emit.plugin), plain(emit.meta, self._values)[0])
+        meta, used_bytes, used_nodes = plain(emit.meta, self._left())
+        self._spend(used_bytes, used_nodes)
+        return Dispatch(_short(emit.plugin), meta)
+
+
+class ReportChecker:
+    """What one plugin reports on one payload: valid text and numbers, and not without end.
+
+    Past 100 of a kind only the first of each further reason is kept, so a verdict loses nothing.
+    """
+
+    __slots__ = ("_errors", "_payload_id", "_reasons", "_unread")
+
+    def __init__(self, payload_id: str) -> None:
+        """`payload_id` is filled into every report."""
+        self._payload_id = payload_id
+        self._errors = self._unread = 0
+        self._reasons: set[Reason] = set()
+
+    def check(self, report: ErrorReport | Unread) -> ErrorReport | Unread | None:
+        """The report as it may be journalled, or None for one too many."""
+        if isinstance(report, Unread):
+            self._unread += 1
+            if self._unread > _MAX_REPORTS and report.reason in self._reasons:
+                return None
+            self._reasons.add(report.reason)
+        else:
+            self._errors += 1
+            if self._errors == _MAX_REPORTS + 1:
+                message = f"more than {_MAX_REPORTS} errors: the others are not listed"
+                report = msgspec.structs.replace(report, code="more_errors", message=message)
+            elif self._errors > _MAX_REPORTS:
+                return None
+        return checked_report(report, self._payload_id)
+
+
+def checked_report(report: ErrorReport | Unread, payload_id: str) -> ErrorReport | Unread:
+    """The same with text and numbers that every database takes."""
+    if isinstance(report, Unread):
+        return Unread(
+            reason=Reason(report.reason),
+            payload_id=payload_id,
+            plugin=report.plugin,
+            message=_short(str(report.message)),
+        )
+    return ErrorReport(
+        plugin=report.plugin,
+        code=_short(str(report.code)),
+        message=_short(str(report.message)),
+        payload_id=payload_id,
+        retryable=bool(report.retryable),
+        observed=_number(report.observed),
+        allowed=_number(report.allowed),
+    )
+
+
+def _number(value: Any) -> int | None:
+    """A size as the document may hold it; what lies beyond is as good as the largest."""
+    if not isinstance(value, int):
+        return None
+    return max(-_SAFE_INTEGER, min(int(value), _SAFE_INTEGER))
 
 
 def _body(content: Any) -> Body:
@@ -101,7 +179,8 @@ def _body(content: Any) -> Body:
     return Body(bytes(content))
 
 
-def _meta(meta: Any) -> PayloadMeta:
+def checked_meta(meta: Any) -> PayloadMeta:
+    """A payload's meta as documents and databases take it; raises `PluginError` for what is none."""
     if not isinstance(meta, PayloadMeta):
         raise PluginError("wrong_type", f"a child's meta is a PayloadMeta, not {_type_name(meta)}")
     names = [_short(one) for one in meta.dispatch_to if isinstance(one, str)]
@@ -126,11 +205,11 @@ def _finding(emit: Finding) -> Finding:
 def _hint(emit: Hint) -> Hint:
     if emit.kind != "password" or not isinstance(emit.value, str):
         raise PluginError("wrong_type", "a Hint is ('password', text)")
-    return Hint("password", emit.value[:_MAX_TEXT])
+    return Hint("password", _short(emit.value))
 
 
 def _short(text: str) -> str:
-    return plain_text(text[:_MAX_TEXT])
+    return plain_text(text[:_MAX_TEXT])[:_MAX_TEXT]
 
 
 def _type_name(value: Any) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from .body import Body, spill
+from .emits import checked_meta
 from .errors import ErrorReport, Reason, StoqError, Unread
-from .examine import PluginSource, Task
+from .examine import Task
 from .executor import Executor
-from .job import Child
+from .job import Child, Hint
 from .journal import Emitted, Entry, Journal
 from .limits import Deadline, RequestLimits
 from .payload import Payload, Request, child_id, root_id
@@ -25,6 +26,7 @@ from .tree import NOTHING, Node, breadth_first
 Examined = Callable[[PayloadReport, Payload], None]
 """Called with each payload as soon as it is examined, before its bytes are released."""
 
+_MOST_REPORTS = 10_000
 _ENCRYPTED = frozenset({Reason.ENCRYPTED_ARCHIVE, Reason.ENCRYPTED_DOCUMENT})
 
 
@@ -37,12 +39,47 @@ class Scanned(msgspec.Struct, kw_only=True):
     stats: Stats
 
 
+class Known(Protocol):
+    """What the engine must know of a plugin: the plugin itself, or the sandbox's facts about it."""
+
+    @property
+    def name(self) -> str:
+        """As the config and the journal call it."""
+
+    @property
+    def reads_meta(self) -> bool:
+        """True if an occurrence of the same bytes elsewhere may change its result."""
+
+
+class KnownWorker(Known, Protocol):
+    """The same for a worker."""
+
+    @property
+    def runs(self) -> str:
+        """`sandbox` or `broker`."""
+
+
+class PluginIndex(Protocol):
+    """The plugins as far as the engine knows them."""
+
+    @property
+    def always(self) -> tuple[str, ...]:
+        """Workers for every payload."""
+
+    @property
+    def dispatchers(self) -> Sequence[Known]:
+        """In the configured order."""
+
+    def worker(self, name: str) -> KnownWorker:
+        """A worker; raises `PluginLoadError` for one that cannot be had."""
+
+
 class Engine:
     """Scans one request. All that must be deterministic happens here, in tree order."""
 
     def __init__(
         self,
-        plugins: PluginSource,
+        plugins: PluginIndex,
         executor: Executor,
         limits: RequestLimits,
         *,
@@ -88,6 +125,7 @@ class _Scan:
         self.bytes_left = self.limits.extracted_bytes
         self.payloads_left = self.limits.payloads
         self.result_bytes_left = self.limits.request_result_bytes
+        self.reasons_left = _MOST_REPORTS
         self.held = 0
 
     def run(self) -> Scanned:
@@ -104,7 +142,8 @@ class _Scan:
     # -- taking in --------------------------------------------------------------------------------
 
     def _root(self, ordinal: int, payload: Payload) -> None:
-        root = Payload(payload.body, payload.meta, payload_id=root_id(self.request.scan_id, ordinal))
+        meta = checked_meta(payload.meta)  # whoever calls the library may put anything into it
+        root = Payload(payload.body, meta, payload_id=root_id(self.request.scan_id, ordinal))
         if self.payloads_left <= 0:
             self.unread.append(
                 Unread(reason=Reason.TOO_MANY_PAYLOADS, message=f"root {ordinal} was not taken")
@@ -134,14 +173,16 @@ class _Scan:
         above = self._above(parent)
         ordinal = above.next_ordinal(plugin)
         payload = Payload(
-            self._placed(body, parent, plugin),
+            self._placed(body, parent),
             child.meta,
             payload_id=child_id(above.payload.payload_id, plugin, ordinal),
             depth=parent.payload.depth + 1,
             extracted_from=above.payload.payload_id,
             extracted_by=plugin,
         )
-        node = self._enter(Node(payload, parent), digest)
+        node = Node(payload, parent)
+        node.dropped = body.size > 0 and payload.body.released
+        self._enter(node, digest)
         if child.truncated is not None:
             self._mark(node, child.truncated, plugin, f"it was cut off after {body.size} bytes")
         if self.held > self.drain_at:
@@ -153,9 +194,9 @@ class _Scan:
         parent.children.append(node)
         parent.pending += 1
         holder = self.by_digest.get(digest) if self.dedup else None
-        if holder is None:
+        if holder is None or not self._stands_for(holder, node):
             self.by_digest[digest] = node
-            self.held += 0 if node.payload.body.on_disk else node.payload.size
+            self.held += _held(node.payload.body)
             self.queue.append(node)
             return node
         payload = node.payload
@@ -168,30 +209,38 @@ class _Scan:
         )
         if not self._again_needed(node, holder):
             if payload.body is not holder.payload.body:
-                self.held += 0 if payload.body.on_disk else payload.size  # given back at once
+                self.held += _held(payload.body)  # given back at once
             self._finish(node)
             return node
         if holder.state != "done":
             payload.body = holder.payload.body  # the same bytes are held once
             holder.sharers += 1
         else:
-            self.held += 0 if payload.body.on_disk else payload.size
+            self.held += _held(payload.body)
         self.queue.append(node)
         return node
 
+    def _stands_for(self, holder: Node, node: Node) -> bool:
+        """False where the first copy is not scanned or kept though this one is to be."""
+        theirs, mine = holder.payload.meta, node.payload.meta
+        kept = theirs.should_archive or not mine.should_archive
+        return kept and (self._scannable(holder) or not self._scannable(node))
+
     def _again_needed(self, node: Node, holder: Node) -> bool:
         """True where the place of the bytes may change what plugins find in them (semantics 7)."""
-        if any(one is holder for one in node.ancestry()) or not self._differs(node, holder):
+        if any(one is holder for one in node.ancestry()):
             return False
-        return holder.state != "done" or bool(self._rerun_names(node, holder))
+        if holder.state != "done":
+            return node.parent is not holder.parent or self._differs(node, holder)
+        return (_locked(holder) or self._differs(node, holder)) and bool(self._rerun_names(node, holder))
 
     def _rerun_names(self, node: Node, holder: Node) -> list[str]:
         own = [name for name in node.payload.meta.dispatch_to if name not in holder.journal.finished]
         dispatchers = [one for one in self.plugins.dispatchers if one.reads_meta]
         return [*self._meta_readers(holder), *own] or [one.name for one in dispatchers]
 
-    def _placed(self, body: Body, parent: Node, plugin: str) -> Body:
-        """The body where it fits: in memory, else on disk, else nowhere (and that is said)."""
+    def _placed(self, body: Body, parent: Node) -> Body:
+        """The body where it fits: in memory, else on disk, else released at once."""
         if body.on_disk or self.held + body.size <= self.limits.held_bytes:
             return body
         self._drain(parent)
@@ -199,8 +248,8 @@ class _Scan:
             return body
         if self.scratch is not None:
             return spill(body, self.scratch)
-        self._mark(parent, Reason.TOO_MANY_BYTES, plugin, "a child did not fit into limits.held_bytes")
-        return Body(b"")
+        body.release()  # its size and digest are reported
+        return body
 
     # -- examining --------------------------------------------------------------------------------
 
@@ -218,22 +267,24 @@ class _Scan:
             if self.held > self.drain_at:
                 self._drain(node)
 
-    def _due(self, node: Node) -> bool:
+    def _scannable(self, node: Node) -> bool:
         payload, limits = node.payload, self.limits
         small_enough = payload.depth <= limits.depth and payload.size <= limits.payload_bytes
-        return payload.meta.should_scan and small_enough and not self.deadline.expired
+        return payload.meta.should_scan and small_enough and not node.dropped
+
+    def _due(self, node: Node) -> bool:
+        return self._scannable(node) and not self.deadline.expired
 
     def _process(self, node: Node) -> None:
         if node.state != "queued":
             return
         node.state = "running"
-        if node.holder is not None:
-            self._occurrence(node, node.holder)
-            return
-        if not self._due(node):
+        if node.holder is None and not self._due(node):
             self._skip(node)
             return
-        self._examine(node, self._task(node))
+        task = self._task(node) if node.holder is None else self._task_again(node, node.holder)
+        if task is not None:
+            self._examine(node, task)
         if self._should_wait(node):
             parent = node.parent or self.top
             node.state = "waiting"
@@ -276,6 +327,8 @@ class _Scan:
             node.journal.apply(entry)
             if child is not None:
                 self._child(node, entry.plugin, child)  # type: ignore[union-attr]
+            elif isinstance(entry, Emitted) and isinstance(entry.emit, Hint):
+                _tell(node.parent or self.top, entry.emit.value)
         self._broker_round(node, task)
 
     def _again(self, task: Task, taken: int) -> Iterator[Entry]:
@@ -325,31 +378,33 @@ class _Scan:
             children_left=self.payloads_left,
             start=self._start_of(node),
             passwords=node.passwords(self.request.passwords),
+            request=self.request.scan_id,
             scratch=self.scratch if self.held > self.drain_at else None,
         )
 
     # -- occurrences and waiting ------------------------------------------------------------------
 
-    def _occurrence(self, node: Node, holder: Node) -> None:
-        """Only what depends on name, meta or passwords runs again, and only where those differ."""
+    def _task_again(self, node: Node, holder: Node) -> Task | None:
+        """What runs again for another copy: what depends on name, meta or passwords, where those differ.
+
+        A locked copy below another parent gets its chance too, for the password may stand beside it.
+        """
         if holder.state == "queued":
             self._process(holder)
+        if not (self._due(node) and (self._differs(node, holder) or _locked(holder))):
+            return None
+        if not self._rerun_names(node, holder):
+            return None
         readers = self._meta_readers(holder)
-        if self._due(node) and self._rerun_names(node, holder) and node.occurrence is not None:
-            task = self._task(node)
-            task.names = readers
-            task.asked = {
-                name: holder.journal.asked[name] for name in readers if name in holder.journal.asked
-            }
-            task.prior = {
-                name: holder.journal.results.get(name)
-                for name in sorted(holder.journal.finished)
-                if name not in readers
-            }
-            self._examine(node, task)
-            node.occurrence.workers = [one for one in node.journal.results_by_round() if one]
-            node.occurrence.plugins_run = node.journal.rounds
-        self._finish(node)
+        task = self._task(node)
+        task.names = readers
+        task.asked = {name: holder.journal.asked[name] for name in readers if name in holder.journal.asked}
+        task.prior = {
+            name: holder.journal.results.get(name)
+            for name in sorted(holder.journal.finished)
+            if name not in readers
+        }
+        return task
 
     def _differs(self, node: Node, holder: Node) -> bool:
         mine, theirs = node.payload.meta, holder.payload.meta
@@ -367,7 +422,7 @@ class _Scan:
     def _should_wait(self, node: Node) -> bool:
         parent = node.parent or self.top
         siblings = parent.pending - len(parent.waiting) > 1 or parent.state == "running"
-        return not node.waited and siblings and bool(_ENCRYPTED & node.journal.reasons())
+        return not node.waited and siblings and _locked(node)
 
     def _wake(self, parent: Node) -> None:
         """Once only waiting siblings are left, those with new passwords are examined again."""
@@ -376,9 +431,9 @@ class _Scan:
         waiting, parent.waiting = parent.waiting, []
         for node in waiting:
             node.waited = True
-            task = self._task(node)
+            task = self._task(node) if node.holder is None else self._task_again(node, node.holder)
             node.state = "running"
-            if task.passwords != node.tried:
+            if task is not None and task.passwords != node.tried:
                 self._examine(node, task)
             self._finish(node)
 
@@ -386,7 +441,12 @@ class _Scan:
 
     def _skip(self, node: Node) -> None:
         payload = node.payload
-        if not payload.meta.should_scan:
+        if node.run is not None:
+            node.run[1].close()
+        if node.dropped:
+            message = f"it did not fit into limits.held_bytes ({self.limits.held_bytes})"
+            self._mark(node, Reason.TOO_MANY_BYTES, None, message)
+        elif not payload.meta.should_scan:
             self._mark(node, Reason.NOT_SCANNED, None, "its meta says should_scan = false")
         elif payload.depth > self.limits.depth:
             self._mark(
@@ -404,16 +464,17 @@ class _Scan:
     def _finish(self, node: Node) -> None:
         journal, payload = node.journal, node.payload
         parent = node.parent or self.top
-        parent.hints += [one.value for one in journal.hints if one.value not in parent.hints]
         self.stats.bytes += payload.size
         for plugin, ms in journal.ms.items():
             self.stats.plugin_ms[plugin] = self.stats.plugin_ms.get(plugin, 0.0) + ms
-        self.errors += journal.errors
+        self._take_errors(journal.errors)
         if node.occurrence is not None and node.holder is not None:
+            node.occurrence.workers = self._within(node, _shown(journal))
+            node.occurrence.plugins_run = journal.rounds or []
             self._note_occurrence(node, node.holder)
         else:
             node.report = self._report(node)
-            if self.examined is not None:
+            if self.examined is not None and not node.dropped:
                 self.examined(node.report, payload)
         node.state = "done"
         self._let_go(node)
@@ -422,6 +483,22 @@ class _Scan:
             self._note_occurrence(one, node)
         self._wake(parent)
         self._wake(node)
+
+    def _take_errors(self, errors: list[ErrorReport]) -> None:
+        room = _MOST_REPORTS - len(self.errors)
+        if room >= len(errors):
+            self.errors += errors
+        elif room >= 0:
+            message = f"more than {_MOST_REPORTS} errors: the others are not listed"
+            self.errors += [*errors[:room], ErrorReport(plugin="engine", code="more_errors", message=message)]
+
+    def _unread_of(self, node: Node) -> list[Unread]:
+        """The node's reasons; where the request has very many already, the first of each."""
+        found = [*node.unread, *node.journal.unread]
+        self.reasons_left -= len(found)
+        if self.reasons_left >= 0:
+            return found
+        return list({one.reason: one for one in reversed(found)}.values())[::-1]
 
     def _let_go(self, node: Node) -> None:
         """Release the bytes once nobody who shares them needs them any more."""
@@ -432,7 +509,7 @@ class _Scan:
         if owner.state == "done" and owner.sharers == 0:
             body = owner.payload.body
             if not body.released:
-                self.held -= 0 if body.on_disk else body.size
+                self.held -= _held(body)
                 body.release()
 
     def _report(self, node: Node) -> PayloadReport:
@@ -443,12 +520,12 @@ class _Scan:
             sha256=payload.sha256,
             meta=_kept(payload, journal),
             depth=payload.depth,
-            workers=self._within(node, [one for one in journal.results_by_round() if one]),
-            workers_run=journal.rounds,
+            workers=self._within(node, _shown(journal)),
+            workers_run=journal.rounds or [],
             extracted_from=payload.extracted_from,
             extracted_by=payload.extracted_by,
             findings=self._findings(node),
-            unread=[*node.unread, *journal.unread],
+            unread=self._unread_of(node),
         )
 
     def _within(self, node: Node, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -469,7 +546,7 @@ class _Scan:
             return
         report.occurrences.append(node.occurrence)
         report.findings += self._findings(node)
-        report.unread += node.journal.unread
+        report.unread += self._unread_of(node)
 
     def _findings(self, node: Node) -> list[FoundIn]:
         target = self._above(node).payload.payload_id
@@ -488,6 +565,27 @@ class _Scan:
     def _above(self, node: Node) -> Node:
         """The node that is reported: the node itself, or the holder of its bytes."""
         return node.holder or node
+
+
+def _locked(node: Node) -> bool:
+    """True where a password would have shown more."""
+    return any(one.reason in _ENCRYPTED for one in node.journal.unread)
+
+
+def _tell(relatives: Node, password: str) -> None:
+    """A hint reaches the emitter's children, siblings and their descendants."""
+    if password not in relatives.hints:
+        relatives.hints.append(password)
+
+
+def _held(body: Body) -> int:
+    """What a body costs in memory."""
+    return 0 if body.on_disk or body.released else body.size
+
+
+def _shown(journal: Journal) -> list[dict[str, Any]]:
+    """The results by round; rounds without any are left out."""
+    return [one for one in journal.results_by_round() if one]
 
 
 def _kept(payload: Payload, journal: Journal) -> Any:

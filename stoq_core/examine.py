@@ -12,13 +12,13 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from .emits import EmitChecker
+from .emits import EmitChecker, ReportChecker, checked_report
 from .errors import ErrorReport, PluginError, PluginLoadError, Reason, StoqError, Unread
 from .guarded import END, Guarded
 from .job import Job
 from .journal import Dispatched, Emitted, Entry, Finished, Journal, Started
 from .limits import Budget, Deadline, Limits, RequestLimits
-from .payload import Payload
+from .payload import OpaquePayload, Payload
 from .plugin import Dispatcher, Worker
 from .tools import ToolRunner
 
@@ -35,8 +35,8 @@ class PluginSource(Protocol):
         """In the configured order."""
 
     @property
-    def tools(self) -> ToolRunner:
-        """What runs programs for workers."""
+    def tools(self) -> ToolRunner | None:
+        """What runs programs for workers; None where none may run."""
 
     def worker(self, name: str) -> Worker[Any]:
         """A worker, loaded when first asked for; raises `PluginLoadError`."""
@@ -46,7 +46,7 @@ class Task(msgspec.Struct, kw_only=True):
     """One payload's examination: the payload, what it may spend, and what is known beforehand.
 
     `names` replaces `always` and the dispatchers that do not read the meta (an occurrence, semantics
-    7); `prior` are results of workers that ran already and must not run again.
+    7); `prior` are results of workers that ran already and must not run again; `request` is the scan id.
     """
 
     payload: Any
@@ -60,6 +60,7 @@ class Task(msgspec.Struct, kw_only=True):
     prior: dict[str, Any] = {}
     asked: dict[str, list[dict[str, Any]]] = {}
     runs: Literal["sandbox", "broker"] = "sandbox"
+    request: str = ""
     scratch: Path | None = None
 
 
@@ -85,7 +86,7 @@ class _Examination:
             self.journal.apply(entry)
         for _, child in self.journal.children:
             self.budget.spend(child.body.size)
-        self.seen: set[str] = {name for names in self.journal.rounds for name in names}
+        self.seen: set[str] = set().union(*self.journal.rounds)
         self.reported = {(one.code, one.plugin) for one in self.journal.errors}
 
     def run(self) -> Iterator[Entry]:
@@ -105,8 +106,10 @@ class _Examination:
                     yield from self._worker(name)
             at += 1
         left = self._left()
-        if left:
-            yield self._unread("engine", Reason.DEADLINE, f"no time was left for {', '.join(left)}")
+        unasked = not self.journal.rounds or any(one.reads_results for one in self.plugins.dispatchers)
+        if left or unasked:
+            what = ", ".join(left) or "the dispatchers"
+            yield self._unread("engine", Reason.DEADLINE, f"no time was left for {what}")
 
     # -- choosing ---------------------------------------------------------------------------------
 
@@ -124,6 +127,8 @@ class _Examination:
             wanted.update(self.plugins.always if self.task.names is None else self.task.names)
             wanted.update(self.task.start)
             wanted.update(self.payload.meta.dispatch_to)
+        elif self.seen.issuperset(wanted):
+            return []
         chosen: set[str] = set()
         for name in sorted(wanted):
             yield from self._pull_in(name, (), chosen)
@@ -195,6 +200,8 @@ class _Examination:
 
     def _in_order(self, names: list[str]) -> list[str]:
         """By name, but what a worker requires comes before it."""
+        if not any(self.plugins.worker(name).requires for name in names):
+            return names
         order: dict[str, None] = {}
 
         def visit(name: str) -> None:
@@ -212,7 +219,10 @@ class _Examination:
     def _left(self) -> list[str]:
         """Workers that are due but have not run."""
         due = {name for names in self.journal.rounds for name in names}
-        due |= set(self.journal.asked) if self.journal.rounds else set(self.plugins.always)
+        if self.journal.rounds:
+            due |= set(self.journal.asked)
+        else:
+            due |= set(self.plugins.always if self.task.names is None else self.task.names)
         return sorted(due - self.journal.finished - self.seen) + sorted(
             (self.seen & due) - self.journal.finished
         )
@@ -222,11 +232,12 @@ class _Examination:
     def _worker(self, name: str) -> Iterator[Entry]:
         worker = self.plugins.worker(name)
         self.seen.add(name)
-        broken = [one for one in worker.requires if one in self.journal.failed]
+        broken = self.journal.failed.intersection(worker.requires) if self.journal.failed else ()
         if broken:
-            yield self._error(name, "requires_failed", f"{name} requires {broken[0]}, which failed")
+            first = min(broken)
+            yield self._error(name, "requires_failed", f"{name} requires {first}, which failed")
             if worker.essential:
-                yield self._unread(name, Reason.PLUGIN_FAILED, f"{broken[0]} failed, which it requires")
+                yield self._unread(name, Reason.PLUGIN_FAILED, f"{first} failed, which it requires")
             yield self._note(Finished(name, failed=True))
             return
         if self.deadline.expired:
@@ -243,9 +254,11 @@ class _Examination:
         yield self._note(Started(key))
         label = key.partition("#")[0]
         wall_s = min(own.wall_ms or self.task.limits.worker_wall_ms, self.task.limits.worker_wall_ms) / 1000
-        job = self._job(label, key, own, wall_s)
+        job = self._job(label, key, own)
         checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
-        emits = Guarded(call, self.payload, job, wall_s)
+        payload = self.payload if self.task.runs == "sandbox" else OpaquePayload(self.payload)
+        emits = Guarded(call, payload, job, wall_s, self.deadline)
+        reports = ReportChecker(self.payload.payload_id)
         failure: PluginError | None = None
         while True:
             try:
@@ -256,27 +269,22 @@ class _Examination:
                     yield self._note(Emitted(key, checked))
             except PluginError as error:
                 if error.code == "wrong_type" and emits.alive:
-                    yield self._error(label, error.code, error.message)
-                    yield from self._unread_if(plugin, label, error)
+                    yield from self._failed(label, plugin, error, reports)
                     continue
                 failure = error
                 break
-            yield from self._reported(job)
-        yield from self._reported(job)
+            yield from self._reported(label, job, reports)
+        yield from self._reported(label, job, reports)
         emits.close()
         if failure is not None:
-            yield self._error(
-                label, failure.code, failure.message,
-                retryable=failure.retryable, observed=failure.observed, allowed=failure.allowed,
-            )  # fmt: skip
-            yield from self._unread_if(plugin, label, failure)
+            yield from self._failed(label, plugin, failure, ReportChecker(self.payload.payload_id))
         yield self._note(Finished(key, emits.spent_s * 1000, failed=failure is not None))
 
-    def _job(self, label: str, key: str, own: Limits, wall_s: float) -> Job:
+    def _job(self, label: str, key: str, own: Limits) -> Job:
         return Job(
             label,
             budget=self.budget.bounded(own),
-            deadline=self.deadline.sooner(wall_s * 1000),
+            deadline=self.deadline,
             results={**self.task.prior, **self.journal.results} if self.task.prior else self.journal.results,
             dispatch_meta=[*self.task.asked.get(key, ()), *self.journal.asked.get(key, ())],
             passwords=self.task.passwords,
@@ -284,11 +292,28 @@ class _Examination:
             tools=self.plugins.tools,
         )
 
-    def _reported(self, job: Job) -> Iterator[Entry]:
-        for one in job.drain():
-            yield self._note(
-                Emitted(one.plugin or "", msgspec.structs.replace(one, payload_id=self.payload.payload_id))
+    def _reported(self, label: str, job: Job, reports: ReportChecker) -> Iterable[Entry]:
+        found = job.drain()
+        if not found:
+            return ()
+        checked = (reports.check(one) for one in found)
+        return [self._note(Emitted(label, one)) for one in checked if one is not None]
+
+    def _failed(self, label: str, plugin: Any, error: PluginError, reports: ReportChecker) -> Iterator[Entry]:
+        """An error that ended a plugin or was one emit's, and its reason where bytes stay unread."""
+        found: list[ErrorReport | Unread] = [
+            ErrorReport(
+                plugin=label, code=error.code, message=error.message,
+                retryable=error.retryable, observed=error.observed, allowed=error.allowed,
             )
+        ]  # fmt: skip
+        if error.reason is not None or plugin.essential:
+            reason = error.reason or Reason.PLUGIN_FAILED
+            found.append(Unread(reason=reason, plugin=label, message=error.message))
+        for one in found:
+            checked = reports.check(one)
+            if checked is not None:
+                yield self._note(Emitted(label, checked))
 
     # -- journalling ------------------------------------------------------------------------------
 
@@ -297,19 +322,10 @@ class _Examination:
         return entry
 
     def _error(self, plugin: str, code: str, message: str, **facts: Any) -> Entry:
-        return self._note(
-            Emitted(
-                plugin,
-                ErrorReport(
-                    plugin=plugin, code=code, message=message, payload_id=self.payload.payload_id, **facts
-                ),
-            )
-        )
+        return self._report(ErrorReport(plugin=plugin, code=code, message=message, **facts))
 
     def _unread(self, plugin: str, reason: Reason, message: str) -> Entry:
-        found = Unread(reason=reason, payload_id=self.payload.payload_id, plugin=plugin, message=message)
-        return self._note(Emitted(plugin, found))
+        return self._report(Unread(reason=reason, plugin=plugin, message=message))
 
-    def _unread_if(self, plugin: Any, label: str, error: PluginError) -> Iterator[Entry]:
-        if error.reason is not None or plugin.essential:
-            yield self._unread(label, error.reason or Reason.PLUGIN_FAILED, error.message)
+    def _report(self, report: ErrorReport | Unread) -> Entry:
+        return self._note(Emitted(report.plugin or "", checked_report(report, self.payload.payload_id)))

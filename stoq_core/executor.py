@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from .examine import PluginSource, Task, examine
 from .job import Child
@@ -19,8 +19,15 @@ class Executor(Protocol):
 
     ahead: int
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What results say about it (`stats.sandbox`)."""
+
     def start(self, task: Task) -> Iterator[Entry]:
         """Begin; the entries come in order, and the work pauses while nobody takes them."""
+
+    def rest(self, request: str) -> None:
+        """The request of that scan id is over; what it used may be let go of."""
 
     def close(self) -> None:
         """Let go of threads and processes."""
@@ -35,9 +42,17 @@ class Inline:
         """Run with these plugins."""
         self._plugins = plugins
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """No protections."""
+        return {"mode": "inline"}
+
     def start(self, task: Task) -> Iterator[Entry]:
         """Nothing runs before the first entry is taken."""
         return examine(task, self._plugins)
+
+    def rest(self, request: str) -> None:
+        """Nothing to let go of."""
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -51,9 +66,17 @@ class Threads:
         self._plugins = plugins
         self.ahead = max(0, threads - 1)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """No protections."""
+        return {"mode": "inline"}
+
     def start(self, task: Task) -> Iterator[Entry]:
         """Runs at once, up to a few entries ahead."""
         return _ThreadRun(lambda: examine(task, self._plugins))
+
+    def rest(self, request: str) -> None:
+        """Threads end with their tasks."""
 
     def close(self) -> None:
         """Threads end with their tasks."""

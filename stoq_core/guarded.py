@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import PluginError, Reason
 from .job import Job
-from .payload import Payload
+from .limits import Deadline
+from .payload import OpaquePayload, Payload
 from .watchdog import WATCHDOG, Overtime
+
+
+class Timer(Protocol):
+    """Raises `Overtime` in the thread that armed it, once the time is up and again until disarmed."""
+
+    def arm(self, wall_s: float) -> None:
+        """Begin to watch."""
+
+    def disarm(self) -> None:
+        """Stop watching."""
+
+
+class _Clock:
+    """The process's timer: a thread's, unless the process has only one thread and says so."""
+
+    timer: Timer = WATCHDOG
+
+
+def keep_time_by(timer: Timer) -> None:
+    """Use this timer from now on in this process (the sandbox's children have a cheaper one)."""
+    _Clock.timer = timer
+
 
 END = object()
 """What `Guarded.next` gives after the last emit."""
@@ -18,33 +41,45 @@ END = object()
 class Guarded:
     """Step through a plugin's iterator under the watchdog; everything it raises is a `PluginError`."""
 
-    __slots__ = ("_allowed_s", "_call", "_iterator", "_job", "_payload", "alive", "spent_s")
+    __slots__ = (
+        "_allowed_s", "_call", "_deadline", "_iterator", "_job", "_payload", "alive", "ended", "spent_s",
+    )  # fmt: skip
 
-    def __init__(self, call: Any, payload: Payload, job: Job, allowed_s: float) -> None:
-        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s` in all."""
+    def __init__(
+        self, call: Any, payload: Payload | OpaquePayload, job: Job, allowed_s: float, deadline: Deadline
+    ) -> None:
+        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s` in all.
+
+        `deadline` is the request's. Time in which the plugin is paused, because what it has yielded
+        is examined first, does not count against it.
+        """
+        self._deadline = deadline
         self._call, self._payload, self._job, self._allowed_s = call, payload, job, allowed_s
         self._iterator: Iterator[Any] | None = None
         self.spent_s = 0.0
         self.alive = True
+        self.ended = False
 
     def next(self) -> Any:
         """The next emit, or `END`."""
-        left_s = min(self._allowed_s - self.spent_s, self._job.deadline.left_ms / 1000)
+        self._job.deadline = self._deadline.sooner((self._allowed_s - self.spent_s) * 1000)
+        left_s = self._job.deadline.left_ms / 1000
         if left_s <= 0:
             raise self._overtime()
         began = time.perf_counter()
         try:
-            WATCHDOG.arm(left_s)
+            _Clock.timer.arm(left_s)
             try:
                 if self._iterator is None:
                     self._iterator = self._begin()
-                return next(self._iterator, END)
+                emit = next(self._iterator, END)
             finally:
-                WATCHDOG.disarm()
+                _Clock.timer.disarm()
         except PluginError as error:
             self.alive = False
             raise _described(error)  # noqa: B904 - the cause is the plugin's own
         except Overtime:
+            _Clock.timer.disarm()
             raise self._overtime() from None
         except MemoryError:
             self.alive = False
@@ -55,6 +90,9 @@ class Guarded:
             self.alive = False
             what = f"{type(error).__name__}: {_text_of(error)}"
             raise PluginError("plugin_failed", what, reason=None) from None
+        else:
+            self.ended = emit is END
+            return emit
         finally:
             self.spent_s += time.perf_counter() - began
 
@@ -70,7 +108,7 @@ class Guarded:
 
     def _overtime(self) -> PluginError:
         self.alive = False
-        if self._allowed_s - self.spent_s > self._job.deadline.left_ms / 1000 + 1:
+        if self._deadline.expired and self.spent_s < self._allowed_s:
             return PluginError("deadline", "the request's time ran out", reason=Reason.DEADLINE)
         allowed = int(self._allowed_s * 1000)
         return PluginError(
@@ -79,16 +117,18 @@ class Guarded:
 
     def close(self) -> None:
         """Let the generator clean up; what it raises then is nobody's business."""
+        if self.ended:
+            return
         close = getattr(self._iterator, "close", None)
         if close is not None:
             try:
-                WATCHDOG.arm(1.0)
+                _Clock.timer.arm(1.0)
                 try:
                     close()
                 finally:
-                    WATCHDOG.disarm()
-            except (Exception, Overtime):  # noqa: BLE001, S110 - the result is complete by now
-                pass
+                    _Clock.timer.disarm()
+            except (Exception, Overtime):  # noqa: BLE001 - the result is complete by now
+                _Clock.timer.disarm()
 
 
 def _described(error: PluginError) -> PluginError:

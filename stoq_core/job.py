@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -13,6 +12,9 @@ from .errors import ErrorReport, PluginError, Reason, Unread
 from .limits import Budget, Deadline, MiB
 from .payload import Payload, PayloadMeta
 from .tools import Argument, ToolCall, ToolRun, ToolRunner
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_type_hints
@@ -77,6 +76,8 @@ def field_names(kind: type) -> tuple[str, ...]:
 
 def did_you_mean(name: str, known: Any) -> str:
     """` Did you mean X?` or nothing."""
+    import difflib  # only for those who mistyped
+
     close = difflib.get_close_matches(name, [str(one) for one in known], n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 

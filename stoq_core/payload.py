@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from .body import Body
+from .limits import MiB
 
 
 class ObjectRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -95,6 +98,35 @@ class Payload:
         return self.body.open()
 
 
+class OpaquePayload:
+    """What a network worker gets of a payload: facts to ask with, and bytes to hand on unread.
+
+    There is no view and no reader here on purpose: the broker, which holds the credentials, parses nothing.
+    """
+
+    __slots__ = (
+        "_body", "depth", "extracted_by", "extracted_from", "meta", "name", "payload_id", "sha256", "size",
+    )  # fmt: skip
+
+    def __init__(self, payload: Payload) -> None:
+        """Facts of `payload`; its bytes stay shut."""
+        self.payload_id = payload.payload_id
+        self.meta = payload.meta
+        self.name = payload.name
+        self.size = payload.size
+        self.sha256 = payload.sha256
+        self.depth = payload.depth
+        self.extracted_by = payload.extracted_by
+        self.extracted_from = payload.extracted_from
+        self._body = payload.body
+
+    def upload(self) -> Iterator[bytes]:
+        """The bytes in parts of 1 MiB, for the body of an upload to the worker's own service."""
+        view = self._body.view()
+        for at in range(0, len(view), MiB):
+            yield bytes(view[at : at + MiB])
+
+
 class RequestMeta(msgspec.Struct, frozen=True, kw_only=True):
     """What the submitter said about the request as a whole."""
 
@@ -128,13 +160,16 @@ def scan_id_for(deployment: str, identity: str, campaign: str = "live") -> str:
 
 def root_id(scan_id: str, ordinal: int) -> str:
     """Deterministic payload id of a root."""
-    return _uuid5(scan_id, f"{ordinal}")
+    return _uuid5(uuid.UUID(scan_id).bytes, f"{ordinal}")
 
 
 def child_id(parent_id: str, plugin: str, ordinal: int) -> str:
     """Deterministic payload id of the `ordinal`-th child that `plugin` took out of the parent."""
-    return _uuid5(parent_id, f"{plugin}\x1f{ordinal}")
+    return _uuid5(bytes.fromhex(parent_id.replace("-", "")), f"{plugin}\x1f{ordinal}")
 
 
-def _uuid5(parent: str, name: str) -> str:
-    return str(uuid.uuid5(uuid.UUID(parent), name))
+def _uuid5(parent: bytes, name: str) -> str:
+    """As `uuid.uuid5` (RFC 9562, 5.5), which costs four times as much through its objects."""
+    made = hashlib.sha1(parent + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(made[16], 16) & 3]
+    return f"{made[:8]}-{made[8:12]}-5{made[13:16]}-{variant}{made[17:20]}-{made[20:32]}"

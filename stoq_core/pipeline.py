@@ -13,14 +13,13 @@ import msgspec
 from .body import Body
 from .config import Config
 from .emits import EmitChecker
-from .engine import Engine
+from .engine import Engine, PluginIndex
 from .errors import ErrorReport, PluginError, Reason, StoreError, Unread
 from .executor import Executor
 from .job import Finding
 from .limits import Budget, Deadline
 from .payload import ObjectRef, Payload, PayloadMeta, Request, RequestMeta, root_id, scan_id_for
 from .plugin import ArchiveContext, Archiver, Connector, Decorator
-from .registry import Plugins
 from .response import FoundIn, PayloadReport, ScanResponse, Stats
 from .values import plain_text
 from .verdict import judge, judge_payload
@@ -56,7 +55,7 @@ class Pipeline:
     def __init__(
         self,
         config: Config,
-        plugins: Plugins,
+        plugins: PluginIndex,
         executor: Executor,
         broker: Broker,
         *,
@@ -153,7 +152,7 @@ class Pipeline:
                 plugin_ms={},
                 ruleset=self._ruleset,
                 config=self.config.digest,
-                sandbox={"mode": self.config.sandbox.mode},
+                sandbox=self._executor.facts,
             ),
             attempt=request.attempt,
             ref=ref,
@@ -173,9 +172,12 @@ class Pipeline:
 
         wants_archive = bool(self.broker.archivers)
         reserve = Deadline(deadline.at - self.config.limits.reserve_ms / 1000)
-        scanned = self._engine.scan(
-            request, reserve if reserve.left_ms else deadline, examined if wants_archive else None
-        )
+        try:
+            scanned = self._engine.scan(
+                request, reserve if reserve.left_ms else deadline, examined if wants_archive else None
+            )
+        finally:
+            self._executor.rest(request.scan_id)
         response = self._response(request, ref)
         response.results = scanned.reports
         response.errors = scanned.errors + errors

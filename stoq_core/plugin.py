@@ -77,7 +77,11 @@ class Plugin(Generic[_O]):
 
 
 class Worker(Plugin[_O]):
-    """Looks at one payload and yields what it finds. Runs in the sandbox unless `runs = "broker"`."""
+    """Looks at one payload and yields what it finds. Runs in the sandbox unless `runs = "broker"`.
+
+    A broker worker (for a service on the network) runs after all others, in the process that holds the
+    credentials; its `scan` is given an `OpaquePayload`, whose bytes it can only hand on.
+    """
 
     kind = "worker"
     accepts: ClassVar[Accepts] = Accepts()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from .config import Config
 from .errors import PluginLoadError, StoqError
@@ -148,11 +148,29 @@ def _class_in(module: ModuleType, found: Found) -> type[Plugin[Any]]:
     raise PluginLoadError(msg)
 
 
+Side = Literal["both", "sandbox", "broker"]
+
+
 class Plugins:
     """The sandbox plugins of one config: what `examine` runs. Workers are made when first asked for."""
 
-    def __init__(self, registry: Registry, config: Config) -> None:
-        """Make what every scan needs and check the options of all that the config names."""
+    def __init__(
+        self,
+        registry: Registry,
+        config: Config,
+        side: Side = "both",
+        *,
+        names: Iterable[str] | None = None,
+        resolve: SecretResolver | None = None,
+    ) -> None:
+        """Make what every scan needs and check the options of all that the config names.
+
+        `side` is the process this is: the sandbox makes no broker workers, the broker no others. Those
+        of the other side are known by their declarations alone, and their settings are not looked at.
+        `names` are the workers to make at once, by default all that the config names.
+        """
+        self._resolve = resolve
+        self._side = side
         self._registry = registry
         self._config = config
         self._workers: dict[str, Worker[Any]] = {}
@@ -160,9 +178,10 @@ class Plugins:
         self.always = config.scan.always
         self.tools: ToolRunner = LocalTools(config.sandbox.tools)
         self.dispatchers: tuple[Dispatcher[Any], ...] = tuple(
-            self._dispatcher(name) for name in config.scan.dispatchers
+            self._dispatcher(name) for name in (config.scan.dispatchers if side != "broker" else ())
         )
-        for name in sorted({*config.scan.always, *config.scan.start, *config.worker}):
+        named = {*config.scan.always, *config.scan.start, *config.worker} if names is None else {*names}
+        for name in sorted(named):
             self.worker(name)
 
     def _dispatcher(self, name: str) -> Dispatcher[Any]:
@@ -176,16 +195,31 @@ class Plugins:
             if name in self._failed:
                 raise PluginLoadError(self._failed[name])
             try:
-                made = self._registry.make("worker", name, self._config.options_of("worker", name))
+                made = self._made(name)
             except StoqError as error:
                 self._failed[name] = str(error)
                 raise
             worker = self._workers[name] = made  # type: ignore[assignment]
         return worker  # type: ignore[return-value]
 
+    def _made(self, name: str) -> Plugin[Any]:
+        cls = self._registry.load("worker", name)
+        if self._side != "both" and getattr(cls, "runs", "sandbox") != self._side:
+            declared: Plugin[Any] = object.__new__(cls)
+            declared.name = name
+            return declared
+        options = self._config.options_of("worker", name)
+        return self._registry.make("worker", name, options, resolve=self._resolve)
+
+    def loaded(self) -> list[Worker[Any]]:
+        """The workers of this side that were made so far, by name."""
+        both = self._side == "both"
+        found = (self._workers[name] for name in sorted(self._workers))
+        return [one for one in found if both or one.runs == self._side]
+
     def warm(self) -> None:
         """Bring what the configured plugins import and read anyway."""
         for dispatcher in self.dispatchers:
             dispatcher.warm()
-        for worker in self._workers.values():
+        for worker in self.loaded():
             worker.warm()

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from .errors import ErrorReport
-from .payload import PayloadMeta, RequestMeta
 from .response import SCHEMA_VERSION, FoundIn, Occurrence, PayloadReport, ScanResponse, Verdict
 
 _TO_JSON = msgspec.json.Encoder()
@@ -15,22 +14,28 @@ _TO_JSON = msgspec.json.Encoder()
 
 def document(response: ScanResponse) -> dict[str, Any]:
     """The whole result, as stoq-readme.md shows it; additions are `schema`, `stats` and the verdict."""
+    made: dict[str, Any] = msgspec.to_builtins(_document(response))
+    return made
+
+
+def encode(response: ScanResponse) -> bytes:
+    """`document` as UTF-8 JSON."""
+    return _TO_JSON.encode(_document(response))
+
+
+def _document(response: ScanResponse) -> dict[str, Any]:
+    """The document with structs left in it wherever their fields are what is rendered."""
     return {
         "time": response.time,
         "results": [_report(one) for one in response.results],
-        "request_meta": _request_meta(response.request_meta),
+        "request_meta": response.request_meta,
         "errors": _errors(response.errors),
         "decorators": _decorators(response),
         "scan_id": response.scan_id,
         "schema": SCHEMA_VERSION,
         "attempt": response.attempt,
-        "stats": msgspec.to_builtins(response.stats),
+        "stats": response.stats,
     }
-
-
-def encode(response: ScanResponse) -> bytes:
-    """`document` as UTF-8 JSON."""
-    return _TO_JSON.encode(document(response))
 
 
 def flat_documents(response: ScanResponse) -> list[dict[str, Any]]:
@@ -42,12 +47,22 @@ def flat_documents(response: ScanResponse) -> list[dict[str, Any]]:
         "scan_id": response.scan_id,
         "time": response.time,
         "schema": SCHEMA_VERSION,
-        "request_meta": _request_meta(response.request_meta),
+        "request_meta": response.request_meta,
         "scan_verdict": response.verdict.verdict if response.verdict else None,
         "scan_complete": response.complete,
         "ruleset": response.stats.ruleset,
     }
-    return [_flat(one, shared, errors.get(one.payload_id, [])) for one in response.results]
+    flat = [_flat(one, shared, _errors_of(one, errors)) for one in response.results]
+    made: list[dict[str, Any]] = msgspec.to_builtins(flat)
+    return made
+
+
+def _errors_of(report: PayloadReport, errors: dict[str | None, list[ErrorReport]]) -> list[ErrorReport]:
+    """Those of the payload and of its other occurrences, which have ids of their own."""
+    found = errors.get(report.payload_id, [])
+    for one in report.occurrences:
+        found = found + errors.get(one.payload_id, [])
+    return found
 
 
 def _flat(report: PayloadReport, shared: dict[str, Any], errors: list[ErrorReport]) -> dict[str, Any]:
@@ -70,7 +85,7 @@ def _report(report: PayloadReport) -> dict[str, Any]:
         "payload_id": report.payload_id,
         "size": report.size,
         "sha256": report.sha256,
-        "payload_meta": _meta(report.meta),
+        "payload_meta": report.meta,
         "workers": report.workers,
         "archivers": report.archivers,
         "plugins_run": {"workers": report.workers_run, "archivers": report.archivers_run},
@@ -79,7 +94,7 @@ def _report(report: PayloadReport) -> dict[str, Any]:
         "depth": report.depth,
         "verdict": report.verdict,
         "score": report.score,
-        "unread": [msgspec.to_builtins(one) for one in report.unread],
+        "unread": report.unread,
         "occurrences": [_occurrence(one) for one in report.occurrences],
     }
 
@@ -89,26 +104,9 @@ def _occurrence(one: Occurrence) -> dict[str, Any]:
         "payload_id": one.payload_id,
         "extracted_from": one.extracted_from,
         "extracted_by": one.extracted_by,
-        "payload_meta": _meta(one.payload_meta),
+        "payload_meta": one.payload_meta,
         "workers": one.workers,
         "plugins_run": {"workers": one.plugins_run},
-    }
-
-
-def _meta(meta: PayloadMeta) -> dict[str, Any]:
-    return {
-        "should_archive": meta.should_archive,
-        "should_scan": meta.should_scan,
-        "extra_data": meta.extra_data,
-        "dispatch_to": meta.dispatch_to,
-    }
-
-
-def _request_meta(meta: RequestMeta) -> dict[str, Any]:
-    return {
-        "archive_payloads": meta.archive_payloads,
-        "source": meta.source,
-        "extra_data": meta.extra_data,
     }
 
 
@@ -131,7 +129,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.verdict,
         "score": verdict.score,
         "complete": verdict.complete,
-        "unread": [msgspec.to_builtins(one) for one in verdict.unread],
+        "unread": verdict.unread,
         "findings": [_finding(one) for one in verdict.findings],
         "ruleset": verdict.ruleset,
     }

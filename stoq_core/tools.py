@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import selectors
-import shutil
-import signal
 import stat
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 import msgspec
 
 from .body import Body, BodyWriter, anonymous_file, write_all
 from .errors import LimitReached, PluginError, Reason
 from .limits import MiB
+
+if TYPE_CHECKING:  # what only running a tool needs is imported there: a tenth of a cold start
+    import subprocess
 
 SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin", "/opt/bin", "/opt/homebrew/bin")
 """Where a tool is looked for that `sandbox.tools` does not place; the caller's PATH is not asked."""
@@ -62,6 +59,8 @@ class ToolRunner(Protocol):
 
 def find(name: str, placed: Mapping[str, str]) -> str | None:
     """The program's absolute path, as `sandbox.tools` places it or where systems keep theirs."""
+    import shutil
+
     path = placed.get(name) or shutil.which(name, path=":".join(SEARCHED))
     return path if path and os.path.isabs(path) and os.access(path, os.X_OK) else None
 
@@ -99,6 +98,9 @@ class LocalTools:
 
     def run(self, call: ToolCall) -> ToolRun:
         """See `ToolRunner`."""
+        import subprocess
+        import tempfile
+
         allowed = self._allowed is None or call.name in self._allowed
         path = find(call.name, self._placed) if allowed else None
         if path is None:
@@ -119,7 +121,9 @@ class LocalTools:
                     stdout, stderr = _collect(process, call)
                 finally:
                     _end(process)
-            files = {name: _read(Path(folder, name), call) for name in call.files if _plain_name(name)}
+            files = {
+                name: _read(os.path.join(folder, name), call) for name in call.files if _plain_name(name)
+            }
         found = {name: body for name, body in files.items() if body is not None}
         return ToolRun(code=process.returncode, stdout=stdout, stderr=stderr, files=found)
 
@@ -141,9 +145,10 @@ def _paths(call: ToolCall, folder: str) -> Iterator[tuple[list[str], list[int]]]
                 words.append(argument)
                 continue
             if not magic:
-                path = Path(folder, f".input-{at}")
-                path.write_bytes(argument.view())
-                words.append(str(path))
+                path = os.path.join(folder, f".input-{at}")
+                with open(path, "wb") as file:
+                    file.write(argument.view())
+                words.append(path)
                 continue
             fd = argument.fd
             if fd is None:
@@ -160,6 +165,9 @@ def _paths(call: ToolCall, folder: str) -> Iterator[tuple[list[str], list[int]]]
 
 def _collect(process: subprocess.Popen[bytes], call: ToolCall) -> tuple[Body, str]:
     """Read both pipes until the tool closes them; counted while it writes."""
+    import selectors
+    import subprocess
+
     until = time.monotonic() + call.wall_ms / 1000
     writer, said = BodyWriter(), bytearray()
     out, err = process.stdout, process.stderr
@@ -191,12 +199,14 @@ def _collect(process: subprocess.Popen[bytes], call: ToolCall) -> tuple[Body, st
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the tool and what it started, unless that is over by itself."""
+    import signal
+
     with suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(_GRACE_S)
 
 
-def _read(path: Path, call: ToolCall) -> Body | None:
+def _read(path: str, call: ToolCall) -> Body | None:
     """A regular file that the tool wrote, or None; links are not followed."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -17,8 +17,9 @@ class Node:
     """One payload of the tree, or one more occurrence of a payload that is in it already."""
 
     __slots__ = (
-        "children", "hints", "holder", "journal", "known", "late", "occurrence", "ordinals", "parent",
-        "payload", "pending", "report", "run", "sharers", "state", "tried", "unread", "waited", "waiting",
+        "children", "dropped", "hints", "holder", "journal", "known", "late", "occurrence", "ordinals",
+        "parent", "payload", "pending", "report", "run", "sharers", "state", "tried", "unread", "waited",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, payload: Payload, parent: Node | None) -> None:
@@ -29,8 +30,9 @@ class Node:
         self.holder: Node | None = None
         self.occurrence: Occurrence | None = None
         self.report: PayloadReport | None = None
-        self.journal = Journal()
+        self.journal = UNTOUCHED
         self.state = "queued"
+        self.dropped = False
         self.unread: list[Unread] = []
         self.hints: list[str] = []
         self.ordinals: dict[str, int] = {}
@@ -74,6 +76,9 @@ class Node:
         self.ordinals[plugin] = at + 1
         return at
 
+
+UNTOUCHED = Journal()
+"""The journal of everything that was not examined (yet); never written to."""
 
 NOTHING = Payload(Body(b""))
 """The payload of the virtual node above the roots."""

@@ -31,7 +31,7 @@ def plain(value: Any, limits: ValueLimits) -> tuple[dict[str, Any], int, int]:
     """
     if isinstance(value, msgspec.Struct):
         value = msgspec.structs.asdict(value)
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise PluginError("wrong_type", f"a worker yielded {type(value).__name__}; see the Emit types")
     one = _Plain(limits)
     made = one.mapping(value, 1)
@@ -65,7 +65,11 @@ class _Plain:
         made: dict[str, Any] = {}
         for key, item in value.items():
             name = self._text(key if isinstance(key, str) else _key(key))
-            made[name] = self.value(item, depth + 1)
+            if type(item) is str and self.nodes_left > 0:  # most are; saves a call
+                self.nodes_left -= 1
+                made[name] = self._text(item)
+            else:
+                made[name] = self.value(item, depth + 1)
         return made
 
     def value(self, value: Any, depth: int) -> Any:
@@ -114,8 +118,14 @@ class _Plain:
         )
 
     def _text(self, text: str) -> str:
-        self._fits(len(text))
-        return plain_text(text)
+        self.bytes_left -= len(text)
+        if self.bytes_left < 0:
+            raise _too_large("bytes", self.limits.bytes)
+        if text.isascii() and "\x00" not in text:
+            return text
+        made = plain_text(text)
+        self._fits(len(made) - len(text))  # what escaping adds counts, too
+        return made
 
     def _integer(self, value: int) -> int | str:
         if -_SAFE_INTEGER <= value <= _SAFE_INTEGER:

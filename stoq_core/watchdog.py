@@ -20,56 +20,86 @@ class Overtime(BaseException):
 
 
 class Watchdog:
-    """One background thread that watches any number of working threads."""
+    """One background thread that watches any number of working threads.
+
+    A thread's entry in `_due` belongs to whoever pops it: the thread itself when it is done in time
+    (the usual case, without a lock), or the watcher, which then holds the lock while it raises.
+    """
 
     def __init__(self) -> None:
         """Nothing is started until there is something to watch."""
         self._lock = threading.Lock()
         self._due: dict[int, float] = {}
-        self._raised: set[int] = set()
+        self._late: set[int] = set()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
 
     def arm(self, wall_s: float) -> None:
         """From now on, `Overtime` is raised in this thread once `wall_s` has passed, again and again."""
-        with self._lock:
-            self._due[threading.get_ident()] = time.monotonic() + wall_s
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="stoq-watchdog", daemon=True)
-                self._thread.start()
+        self._due[threading.get_ident()] = time.monotonic() + wall_s
+        if self._thread is None:
+            self._start()
         if not self._wake.is_set():
             self._wake.set()
 
     def disarm(self) -> None:
-        """Stop watching this thread; an exception that is on its way already is taken back."""
+        """Stop watching this thread; an exception that is on its way already is taken back.
+
+        May be called again, and must be after an `Overtime`, which can come within this very call.
+        """
+        while True:
+            try:
+                return self._disarm()
+            except Overtime:
+                continue
+
+    def _disarm(self) -> None:
         ident = threading.get_ident()
+        if self._due.pop(ident, None) is not None:
+            return
         with self._lock:
-            self._due.pop(ident, None)
-            if ident not in self._raised:
-                return
-            self._raised.discard(ident)
-        _take_back(ident)
+            self._due.pop(ident, None)  # the watcher had it in its hands, and gave it back
+            late = ident in self._late
+            self._late.discard(ident)
+        if late:
+            _take_back(ident)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._watch, name="stoq-watchdog", daemon=True)
+                thread.start()
+                self._thread = thread  # not before: where no thread can be had, the next step asks again
 
     def _watch(self) -> None:
         while True:
-            with self._lock:
-                now = time.monotonic()
-                for ident, due in self._due.items():
-                    if now >= due:
-                        self._raised.add(ident)
-                        _raise_in(ident)
-                if not self._due:
-                    self._wake.clear()
-                    idle = True
-                else:
-                    idle = False
-            if idle and not self._wake.wait(_IDLE_S):
-                with self._lock:
-                    if not self._due:
-                        self._thread = None
-                        return
-            else:
+            self._look(time.monotonic())
+            if self._due or self._late:
                 time.sleep(_POLL_S)
+                continue
+            self._wake.clear()
+            if self._due or self._wake.wait(_IDLE_S):  # asked again: it may have come before the clear
+                continue
+            with self._lock:
+                self._thread = None  # before the last look: who arms later starts another
+                if not self._due:
+                    return
+                self._thread = threading.current_thread()
+
+    def _look(self, now: float) -> None:
+        """Raise in every thread whose time is up."""
+        overdue = [ident for ident, due in list(self._due.items()) if now >= due]
+        if not overdue and not self._late:
+            return
+        with self._lock:
+            for ident in overdue:
+                due = self._due.pop(ident, None)
+                if due is not None and now >= due:
+                    self._late.add(ident)
+                elif due is not None:
+                    self._due[ident] = due  # it was done in time, and has begun something else
+            for ident in self._late:
+                _raise_in(ident)
 
 
 def _raise_in(ident: int) -> None:

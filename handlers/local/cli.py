@@ -70,6 +70,7 @@ def scan(
     max_depth: Annotated[Optional[int], typer.Option(help="How deep to take files apart.", min=0)] = None,
     password: Annotated[Optional[list[str]], typer.Option(help="Tried on encrypted files.")] = None,
     scan_id: Annotated[Optional[str], typer.Option(help="A UUID instead of a random one.")] = None,
+    inline: Annotated[bool, typer.Option("--inline", help="Without the sandbox, for debuggers.")] = False,
     config: _Config = None,
 ) -> None:
     """Scan files and show what is in them, with verdicts."""
@@ -80,6 +81,7 @@ def scan(
         "scan.archivers": archiver,
         "scan.connectors": connector,
         "limits.depth": max_depth,
+        "sandbox.mode": "inline" if inline else None,
     }
     asked = scanning.Asked(
         overrides=[(k, v) for k, v in chosen.items() if v is not None] + scanning.settings(option or []),
@@ -109,6 +111,14 @@ def plugins(config: _Config = None) -> None:
 def plugin(name: str, config: _Config = None) -> None:
     """Show a plugin's options, result fields and errors."""
     listing.plugin(name, config)
+
+
+@app.command()
+def doctor(config: _Config = None) -> None:
+    """Say what this machine offers to protect a scan, which tools and libraries are missing, what to do."""
+    from . import doctor as own
+
+    raise typer.Exit(own.examine(config))
 
 
 @app.command("config")

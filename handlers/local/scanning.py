@@ -79,8 +79,8 @@ def configured(file: Path | None, overrides: Iterable[tuple[str, Any]] = ()) -> 
         more.append(("plugin_paths", [str(own)]))
     if not base.scan.connectors and "scan.connectors" not in dict(overrides):
         more.append(("scan.connectors", ["sqlite"]))
-    if base.sandbox.mode == "unset":
-        more.append(("sandbox.mode", "inline"))
+    if base.sandbox.share_children is None:
+        more.append(("sandbox.share_children", True))
     return bootstrap.configured(os.environ, more, file)
 
 

@@ -65,7 +65,7 @@ def name_of(raw: bytes, encoding: str = "utf-8") -> str:
 def timestamp(seconds: float) -> str | None:
     """Unix seconds as RFC 3339, or None for nonsense."""
     try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()[:19] + "Z"
     except (OverflowError, ValueError, OSError):
         return None
 

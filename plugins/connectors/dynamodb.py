@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import time
+import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from stoq_core.store import Rank, Summary, rank, summary_of
 _CHUNK_BYTES = 300 * KiB  # an item holds 400 KB, attributes' names and all
 _BATCH = 25
 _TRIES = 8
+_ABANDONED_S = 30 * 60  # no writer lives so long between its first part and its head
 
 
 class DynamodbOptions(Options, frozen=True):
@@ -33,9 +35,9 @@ class DynamodbOptions(Options, frozen=True):
 class Dynamodb(Connector[DynamodbOptions]):
     """Items of one scan share `scan_id`; `part` is `head`, `doc#TOKEN#N` or `payload#TOKEN#ID`.
 
-    The head names the token of the attempt that counts, so parts of another attempt are never read.
-    The document is stored compressed and in pieces, whole whatever its size. Indexes: `by_sha256`
-    (payload items) and `by_verdict` (heads, by time).
+    Each attempt to save has a token of its own and the head names the one that counts, so no attempt
+    writes over another's parts and readers never mix two. The document is stored compressed and in
+    pieces, whole whatever its size. Indexes: `by_sha256` (payload items), `by_verdict` (heads, by time).
     """
 
     libraries = {"boto3": "the extra aws (requirements-aws.txt)"}
@@ -58,9 +60,8 @@ class Dynamodb(Connector[DynamodbOptions]):
 
     def save(self, response: ScanResponse) -> None:
         """Write the parts, then the head on condition, then delete what nothing names any more."""
-        document = encode(response)
-        token = _token(response)
-        packed = zlib.compress(document, 6)
+        token = uuid.uuid4().hex[:16]
+        packed = zlib.compress(encode(response), 6)
         pieces = [packed[at : at + _CHUNK_BYTES] for at in range(0, len(packed), _CHUNK_BYTES)]
         parts = [
             {"part": {"S": f"doc#{token}#{at:05d}"}, "data": {"B": piece}} for at, piece in enumerate(pieces)
@@ -68,22 +69,22 @@ class Dynamodb(Connector[DynamodbOptions]):
         parts += [_payload_item(token, one) for one in flat_documents(response)]
         try:
             self._write(response.scan_id, parts)
-            written = self._write_head(response, token, len(pieces))
-            self._sweep(response.scan_id, token if written else None, own=token)
+            self._sweep(response.scan_id, self._write_head(response, token, len(pieces)))
         except _errors() as error:
             raise self._failure(error) from None
 
     def _write(self, scan_id: str, parts: Sequence[dict[str, Any]]) -> None:
-        table = self.options.table
-        requests = [{"PutRequest": {"Item": {"scan_id": {"S": scan_id}, **one}}} for one in parts]
-        self._batches(table, requests)
+        shared = {"scan_id": {"S": scan_id}, "written": {"N": str(int(time.time()))}}
+        requests = [{"PutRequest": {"Item": {**shared, **one}}} for one in parts]
+        self._batches(self.options.table, requests)
 
     def _batches(self, table: str, requests: Sequence[dict[str, Any]]) -> None:
         # a batch may hold 16 MB: pieces of the document go a few at a time
         size = 10 if any("data" in one.get("PutRequest", {}).get("Item", {}) for one in requests) else _BATCH
         for at in range(0, len(requests), size):
             left = {table: requests[at : at + size]}
-            for _ in range(_TRIES):
+            for attempt in range(_TRIES):
+                time.sleep(attempt and 0.05 * 2**attempt)  # what is left over was throttled
                 left = self._db().batch_write_item(RequestItems=left).get("UnprocessedItems") or {}
                 if not left:
                     break
@@ -91,8 +92,8 @@ class Dynamodb(Connector[DynamodbOptions]):
                 message = f"connector.{self.name}: the table does not keep up"
                 raise StoreError(message, retryable=True)
 
-    def _write_head(self, response: ScanResponse, token: str, pieces: int) -> bool:
-        """True if this record is the head now; False where a more complete one stands."""
+    def _write_head(self, response: ScanResponse, token: str, pieces: int) -> str | None:
+        """The token whose parts nothing names any more: the replaced head's, or this one's if it lost."""
         line, complete = summary_of(response), rank(response)
         item = {
             "scan_id": {"S": line.scan_id},
@@ -109,27 +110,32 @@ class Dynamodb(Connector[DynamodbOptions]):
         }
         client = self._db()
         try:
-            client.put_item(
+            replaced = client.put_item(
                 TableName=self.options.table,
                 Item=item,
                 ConditionExpression="attribute_not_exists(#rank) OR #rank <= :rank",
                 ExpressionAttributeNames={"#rank": "rank"},
                 ExpressionAttributeValues={":rank": item["rank"]},
-            )
+                ReturnValues="ALL_OLD",
+            ).get("Attributes")
         except client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
+            return token
+        # the same token: the client sent the request twice, and the first one had arrived
+        return replaced["token"]["S"] if replaced and replaced["token"]["S"] != token else None
 
-    def _sweep(self, scan_id: str, keep: str | None, *, own: str) -> None:
-        """Delete the parts of attempts that the head does not name; only those older than this one."""
-        head = self._head(scan_id)
-        current = head["token"]["S"] if head else keep
+    def _sweep(self, scan_id: str, loser: str | None) -> None:
+        """Delete the loser's parts, and those of attempts that died before their head.
+
+        What another attempt is writing just now has no head yet and must stay: its age tells it apart.
+        """
+        abandoned = time.time() - _ABANDONED_S
+        parts = list(self._parts(scan_id))
+        head = next((one["token"]["S"] for one in parts if one["part"]["S"] == "head"), None)
         gone = [
             {"DeleteRequest": {"Key": {"scan_id": {"S": scan_id}, "part": one["part"]}}}
-            for one in self._parts(scan_id)
-            if one["part"]["S"] != "head"
-            and one["part"]["S"].split("#")[1] != current
-            and (keep is not None or one["part"]["S"].split("#")[1] == own)
+            for one in parts
+            if (token := _token_of(one)) not in (None, head)
+            and (token == loser or int(one.get("written", {"N": "0"})["N"]) < abandoned)
         ]
         self._batches(self.options.table, gone)
 
@@ -137,7 +143,8 @@ class Dynamodb(Connector[DynamodbOptions]):
         yield from self._query(
             KeyConditionExpression="scan_id = :id",
             ExpressionAttributeValues={":id": {"S": scan_id}},
-            ProjectionExpression="part",
+            ProjectionExpression="part, written, #token",
+            ExpressionAttributeNames={"#token": "token"},
             ConsistentRead=True,
         )
 
@@ -158,24 +165,37 @@ class Dynamodb(Connector[DynamodbOptions]):
         return found
 
     def get(self, scan_id: str) -> dict[str, Any] | None:
-        """The whole document that the head names, or None."""
+        """The whole document that the head names, or None.
+
+        Where pieces are missing, another attempt has replaced the head meanwhile: that one is read.
+        """
+        found = self._read(scan_id)
+        return None if found is None else found[1]
+
+    def _read(self, scan_id: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The head and its document, both of the same attempt."""
         try:
-            head = self._head(scan_id)
-            if head is None:
-                return None
-            items = self._query(
-                KeyConditionExpression="scan_id = :id AND begins_with(part, :doc)",
-                ExpressionAttributeValues={
-                    ":id": {"S": scan_id},
-                    ":doc": {"S": f"doc#{head['token']['S']}#"},
-                },
-                ConsistentRead=True,
-            )
-            packed = b"".join(bytes(one["data"]["B"]) for one in items)
+            token = ""
+            while True:
+                head = self._head(scan_id)
+                if head is None:
+                    return None
+                if head["token"]["S"] == token:
+                    message = f"connector.{self.name}: the record of {scan_id} lacks parts"
+                    raise StoreError(message, retryable=False)
+                token = head["token"]["S"]
+                pieces = [bytes(one["data"]["B"]) for one in self._pieces(scan_id, token)]
+                if len(pieces) == int(head["pieces"]["N"]):
+                    return head, msgspec.json.decode(zlib.decompress(b"".join(pieces)))
         except _errors() as error:
             raise self._failure(error) from None
-        found: dict[str, Any] = msgspec.json.decode(zlib.decompress(packed))
-        return found
+
+    def _pieces(self, scan_id: str, token: str) -> Iterator[dict[str, Any]]:
+        yield from self._query(
+            KeyConditionExpression="scan_id = :id AND begins_with(part, :doc)",
+            ExpressionAttributeValues={":id": {"S": scan_id}, ":doc": {"S": f"doc#{token}#"}},
+            ConsistentRead=True,
+        )
 
     def list(self, limit: int, verdict: str | None = None) -> Iterator[Summary]:
         """The newest first, of one verdict or all."""
@@ -209,20 +229,22 @@ class Dynamodb(Connector[DynamodbOptions]):
         from stoq_core.store import holds
 
         if sha256 is not None:
+            sha256 = sha256.lower()
             items = self._query(
                 IndexName="by_sha256",
                 KeyConditionExpression="sha256 = :s",
-                ExpressionAttributeValues={":s": {"S": sha256.lower()}},
+                ExpressionAttributeValues={":s": {"S": sha256}},
             )
             ids = list(dict.fromkeys(one["scan_id"]["S"] for one in items))
         else:
             ids = [one.scan_id for one in self.list(1_000)]
         for scan_id in ids:
-            head = self._head(scan_id)
-            document = self.get(scan_id) if head else None
-            if head and document and limit > 0 and holds(document, sha256=sha256, name=name, finding=finding):
+            if limit <= 0:
+                return
+            found = self._read(scan_id)
+            if found and holds(found[1], sha256=sha256, name=name, finding=finding):
                 limit -= 1
-                yield msgspec.json.decode(head["summary"]["S"], type=Summary)
+                yield msgspec.json.decode(found[0]["summary"]["S"], type=Summary)
 
     def _failure(self, error: Exception) -> StoreError:
         if isinstance(error, StoreError):
@@ -240,10 +262,10 @@ def _errors() -> tuple[type[Exception], ...]:
     return (StoreError, BotoCoreError, ClientError)
 
 
-def _token(response: ScanResponse) -> str:
-    """What tells attempts apart: a digest of all but time and cost, so equal results share their parts."""
-    bare = msgspec.structs.replace(response, time="", stats=type(response.stats)(), attempt=0)
-    return hashlib.sha256(encode(bare)).hexdigest()[:16]
+def _token_of(item: dict[str, Any]) -> str | None:
+    """The attempt that wrote a part; None for the head itself."""
+    part = str(item["part"]["S"])
+    return None if part == "head" else part.split("#")[1]
 
 
 def _rank_number(one: Rank) -> int:

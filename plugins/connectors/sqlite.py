@@ -147,11 +147,8 @@ class Sqlite(Connector[SqliteOptions]):
 
     def get(self, scan_id: str) -> dict[str, Any] | None:
         """The whole document, or None."""
-        row = self._opened().execute("SELECT document FROM scans WHERE scan_id = ?", (scan_id,)).fetchone()
-        if row is None:
-            return None
-        found: dict[str, Any] = msgspec.json.decode(zlib.decompress(row[0]))
-        return found
+        rows = self._ask("SELECT document FROM scans WHERE scan_id = ?", (scan_id,))
+        return msgspec.json.decode(zlib.decompress(rows[0][0])) if rows else None
 
     def list(self, limit: int, verdict: str | None = None) -> Iterator[Summary]:
         """The newest first."""
@@ -189,9 +186,14 @@ class Sqlite(Connector[SqliteOptions]):
 
     def _summaries(self, query: str, values: Sequence[Any]) -> Iterator[Summary]:
         names = _COLUMNS.split(", ")
-        for row in self._opened().execute(query, values):
+        for row in self._ask(query, values):
             facts = dict(zip(names, row, strict=True))
             yield Summary(**{**facts, "complete": bool(facts["complete"])})
+
+    def _ask(self, query: str, values: Sequence[Any]) -> Sequence[Any]:
+        """All rows; never those of a transaction that another thread has not ended on this connection."""
+        with self._lock:
+            return self._opened().execute(query, values).fetchall()
 
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any
 
 import msgspec
@@ -48,31 +50,30 @@ class Entropy(Worker[EntropyOptions]):
         """Yield one `EntropyResult`; nothing for an empty payload."""
         if not payload.size:
             return
-        measure = _Measure()
+        measure, _IDLE.measure = _IDLE.measure or _Measure(), None
+        result = self._result(payload, measure)
+        _IDLE.measure = measure  # only now: what an interrupted scan leaves in it is not known
+        yield result
+
+    def _result(self, payload: Payload, measure: _Measure) -> EntropyResult:
         whole = measure.payload(payload)
         size = self.options.block_bytes
         if not size:
-            yield EntropyResult(whole)
-            return
+            return EntropyResult(whole)
         size = max(size, -(-payload.size // _MAX_BLOCKS), KiB // 4)
         view = payload.view()
         blocks = [measure.bytes(bytes(view[at : at + size])) for at in range(0, len(view), size)]
-        yield EntropyResult(whole, size, blocks)
+        return EntropyResult(whole, size, blocks)
 
 
 class _Measure:
-    """A scanner whose one rule logs the entropy; not shared, since a scanner serves one thread."""
-
-    _rules: Any = None
+    """A scanner whose one rule logs the entropy."""
 
     def __init__(self) -> None:
         import yara_x
 
-        cls = type(self)
-        if cls._rules is None:
-            cls._rules = yara_x.compile(_RULE)
         self._logged: list[str] = []
-        self._scanner = yara_x.Scanner(cls._rules)
+        self._scanner = yara_x.Scanner(_rules())
         self._scanner.console_log(self._logged.append)
 
     def bytes(self, content: bytes) -> float:
@@ -83,5 +84,25 @@ class _Measure:
         fd = payload.body.fd
         if fd is None or not os.path.exists("/proc/self/fd"):
             return self.bytes(payload.content)
+        payload.body.rest()
         self._scanner.scan_file(f"/proc/self/fd/{fd}")
-        return round(float(self._logged.pop()), 6)
+        entropy = round(float(self._logged.pop()), 6)
+        self._scanner.scan(b"")  # it keeps the last file mapped until the next scan
+        self._logged.clear()
+        return entropy
+
+
+@cache
+def _rules() -> Any:
+    import yara_x
+
+    return yara_x.compile(_RULE)
+
+
+class _Idle(threading.local):
+    """A scanner serves one thread, and making one costs three times the scan of a small file."""
+
+    measure: _Measure | None = None
+
+
+_IDLE = _Idle()

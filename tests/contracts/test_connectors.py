@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from plugins.connectors.dynamodb import Dynamodb
 from plugins.connectors.filedir import Filedir
 from plugins.connectors.s3 import S3
 from plugins.connectors.sqlite import Sqlite
+from stoq_core.errors import StoreError
 from stoq_core.render import document
 from stoq_core.store import ResultStore
 from stoq_core.testing import make
@@ -143,12 +145,73 @@ def test_search_and_list(store: Any) -> None:
 def test_dynamodb_keeps_only_what_the_head_names(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Parts of attempts that lost, or that died before their head, are not read and do not pile up."""
     store = made("dynamodb", tmp_path, request)
-    dead = response(partial=True, children=1)
-    store._write(SCAN_ID, [{"part": {"S": "doc#dead#00000"}, "data": {"B": b"half"}}])
+    lesser = response(partial=True, children=1)
+    hours_ago = {"N": str(int(time.time()) - 7200)}
+    store._write(SCAN_ID, [{"part": {"S": "doc#dead#00000"}, "data": {"B": b"half"}, "written": hours_ago}])
     assert store.get(SCAN_ID) is None
-    store.save(dead)
+    store.save(lesser)
     store.save(response(children=3))
-    store.save(dead)
+    store.save(lesser)
     parts = [one["part"]["S"] for one in store._parts(SCAN_ID)]
     assert len({one.split("#")[1] for one in parts if one != "head"}) == 1
     assert len(parts) == 1 + 1 + 4
+
+
+@pytest.mark.parametrize("between", ["lesser", "equal"])
+def test_dynamodb_leaves_alone_what_another_attempt_is_writing(
+    tmp_path: Path, request: pytest.FixtureRequest, between: str
+) -> None:
+    """An attempt that saves and sweeps between another one's parts and its head costs it no part."""
+    slow = made("dynamodb", tmp_path, request)
+    quick = make(Dynamodb, table=slow.options.table, endpoint=slow.options.endpoint)
+    first = response(children=4, time="2026-01-02T00:00:00Z")
+    other = response(children=4) if between == "equal" else response(children=1, partial=True)
+    write_head = slow._write_head
+
+    def after_the_other(*arguments: Any) -> Any:
+        quick.save(other)
+        return write_head(*arguments)
+
+    slow._write_head = after_the_other
+    slow.save(first)
+    assert slow.get(SCAN_ID) == document(first)
+    assert (
+        len({one["part"]["S"].split("#")[1] for one in slow._parts(SCAN_ID) if "#" in one["part"]["S"]}) == 1
+    )
+
+
+def test_dynamodb_readers_follow_the_head(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A record that is replaced between a reader's look at the head and at the parts is read anew.
+
+    One whose parts are gone for good is an error, not half a document.
+    """
+    store = made("dynamodb", tmp_path, request)
+    store.save(response(children=1, partial=True))
+    newer, read = response(children=2, padding=700_000), store._pieces
+
+    def after_a_replacement(scan_id: str, token: str) -> Any:
+        store._pieces = read
+        store.save(newer)
+        return read(scan_id, token)
+
+    store._pieces = after_a_replacement
+    assert store.get(SCAN_ID) == document(newer)
+    token = store._head(SCAN_ID)["token"]["S"]
+    key = {"scan_id": {"S": SCAN_ID}, "part": {"S": f"doc#{token}#00000"}}
+    store._db().delete_item(TableName=store.options.table, Key=key)
+    with pytest.raises(StoreError, match="lacks parts"):
+        store.get(SCAN_ID)
+
+
+def test_readers_beside_writers_see_whole_records(store: Any) -> None:
+    """Whoever reads while attempts race sees one attempt's document or none yet, and never goes back."""
+    attempts = [response(partial=n < 3, children=n) for n in range(5)]
+    whole = [None, *map(document, attempts)]
+    threads = [threading.Thread(target=store.save, args=(one,)) for one in attempts]
+    for one in threads:
+        one.start()
+    seen = [0]
+    while any(one.is_alive() for one in threads):
+        seen.append(whole.index(store.get(SCAN_ID)))
+    assert seen == sorted(seen)
+    assert store.get(SCAN_ID) == whole[-1]

@@ -109,7 +109,8 @@ from handlers.bootstrap import BUNDLE
 assert BUNDLE == pathlib.Path.cwd()
 request = Request(scan_id="11111111-1111-4111-8111-111111111111", payloads=[payload_of(sys.argv[1].encode())])
 response = pipeline.scan(request, Deadline.after_ms(60_000))
-print(response.verdict.verdict, response.stats.ruleset is not None)
+print(response.verdict.verdict, response.stats.ruleset is not None, response.stats.sandbox["mode"])
+pipeline.close()
 """
 
 
@@ -125,13 +126,13 @@ def test_a_real_bundle_starts_alone_and_finds_something(tmp_path: Path, python: 
     done = subprocess.run(
         [interpreter, "-S", "-E", "-c", CHECK, eicar().decode()],
         cwd=tmp_path / "task",
-        env={"STOQ_SANDBOX__MODE": "inline", "PATH": os.environ["PATH"]},
+        env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.stderr == ""
-    assert done.stdout.split() == ["malicious", "True"]
+    assert done.stdout.split() == ["malicious", "True", "process"]
 
 
 @pytest.mark.e2e

@@ -6,6 +6,8 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,6 +57,15 @@ class Noting:
         if ref.key in self._failing:
             raise self._failing[ref.key]
         return Outcome(kind="stored", scan_id=f"scan of {len(self.asked)}")
+
+
+@contextmanager
+def closing(handler: ModuleType) -> Iterator[ModuleType]:
+    """End what a cold start began."""
+    try:
+        yield handler
+    finally:
+        handler.PIPELINE.close()
 
 
 def cold(module: str, **settings: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -9,13 +10,14 @@ import pytest
 from handlers.aws.events import UnknownEventError
 from handlers.aws.records import DeliverAgainError
 from stoq_core.errors import StoreError
-from tests.handlers.aws.fakes import Context, Noting, cold, event
+from tests.handlers.aws.fakes import Context, Noting, closing, cold, event
 
 
 @pytest.fixture(scope="module")
-def s3() -> ModuleType:
+def s3() -> Iterator[ModuleType]:
     """The handler's module, started cold with no stores."""
-    return cold("handlers.aws.s3", STOQ_SANDBOX__MODE="inline")
+    with closing(cold("handlers.aws.s3")) as module:
+        yield module
 
 
 @pytest.mark.parametrize(

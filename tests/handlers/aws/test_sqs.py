@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -10,15 +11,16 @@ import boto3
 import pytest
 
 from plugins.connectors.s3 import S3
-from stoq_core.errors import ConfigError, StoreError
+from stoq_core.errors import StoreError
 from stoq_core.testing import make
-from tests.handlers.aws.fakes import Context, Noting, cold, event
+from tests.handlers.aws.fakes import Context, Noting, closing, cold, event
 
 
 @pytest.fixture(scope="module")
-def sqs() -> ModuleType:
+def sqs() -> Iterator[ModuleType]:
     """The handler's module, started cold with no stores."""
-    return cold("handlers.aws.sqs", STOQ_SANDBOX__MODE="inline")
+    with closing(cold("handlers.aws.sqs")) as module:
+        yield module
 
 
 def failed(answer: dict[str, Any]) -> list[str]:
@@ -63,12 +65,6 @@ def test_a_test_event_is_acknowledged(sqs: ModuleType, name: str) -> None:
     assert scanner.asked == []
 
 
-def test_a_start_without_a_sandbox_must_be_asked_for() -> None:
-    """A handler starts only with sandbox.mode = "inline", until the sandbox is there."""
-    with pytest.raises(ConfigError, match="sandbox"):
-        cold("handlers.aws.sqs")
-
-
 def test_an_object_from_its_event_to_its_record(aws: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Odd key, real S3, both stores; delivered twice it is one record; gone it is `not_fetched`."""
     s3 = boto3.client("s3", endpoint_url=aws)
@@ -78,7 +74,6 @@ def test_an_object_from_its_event_to_its_record(aws: str, capsys: pytest.Capture
     etag = s3.put_object(Bucket="incoming-example", Key=key, Body=b"X5O!P")["ETag"].strip('"')
     handler = cold(
         "handlers.aws.sqs",
-        STOQ_SANDBOX__MODE="inline",
         STOQ_SCAN__FETCH='{"s3":"s3"}',
         STOQ_SCAN__ARCHIVERS='["s3"]',
         STOQ_SCAN__CONNECTORS='["s3"]',

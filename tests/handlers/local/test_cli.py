@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from handlers.local.samples import eicar, encrypted_zip, nested_eicar, zipped
+from stoq_core.sandbox.protect import PROTECTIONS
 
 STOQ = Path(sys.executable).with_name("stoq")
 
@@ -61,21 +62,16 @@ def test_folders_globs_and_stdin(home: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_scan_id_gives_the_same_document(home: Path, tmp_path: Path) -> None:
-    """Equal but for time and stats, with one thread and with four."""
+    """Equal but for time and stats: one child or two, no sandbox, one thread or four."""
     (tmp_path / "x.zip").write_bytes(zipped(a=b"1", b=nested_eicar(), c=b"3"))
     made = []
-    for threads in ("1", "4"):
-        words = [
-            "--json",
-            "--scan-id",
-            "33333333-3333-4333-8333-333333333333",
-            "-o",
-            f"scan.threads={threads}",
-        ]
+    children = (["-o", "sandbox.children=1"], ["-o", "sandbox.children=3"])
+    for way in (*children, ["--inline"], ["--inline", "-o", "scan.threads=4"]):
+        words = ["--json", "--scan-id", "33333333-3333-4333-8333-333333333333", *way]
         document = json.loads(stoq(home, "scan", *words, str(tmp_path / "x.zip")).stdout)
         del document["time"], document["stats"]
         made.append(document)
-    assert made[0] == made[1]
+    assert all(one == made[0] for one in made)
 
 
 def test_results_are_kept_and_found(home: Path, tmp_path: Path) -> None:
@@ -125,6 +121,18 @@ def test_a_bad_rule_is_named_and_the_others_kept(home: Path, tmp_path: Path) -> 
     (tmp_path / "abc").write_bytes(b"abc")
     scanned = stoq(home, "scan", "--json", "-o", f"worker.yara.rules={artefact}", str(tmp_path / "abc"))
     assert json.loads(scanned.stdout)["results"][0]["workers"][0]["yara"]["matches"][0]["rule"] == "good"
+
+
+def test_the_doctor_says_what_is_there_and_what_is_not(home: Path) -> None:
+    """Every protection by name, and the way to have those that are missing; on Linux all that must be is."""
+    done = stoq(home, "doctor")
+    said = done.stdout.decode()
+    assert all(name in said for name in PROTECTIONS)
+    assert "plugins have all that they need" in said
+    lines = [one.split() for one in said.splitlines()]
+    held = {words[1] for words in lines if words[:1] == ["yes"]}
+    assert (done.returncode == 0) == ({"parent_opaque", "no_network"} <= held)
+    assert done.returncode == 0 or sys.platform != "linux"
 
 
 def test_lists_and_settings(home: Path) -> None:

@@ -1,0 +1,1 @@
+"""The sandbox: hostile bytes are parsed in children without credentials, files, network or privileges."""

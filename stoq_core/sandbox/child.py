@@ -1,0 +1,211 @@
+"""A child of the zygote: examine payloads that come over a socket, and say what happens as it happens."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from stoq_core import guarded
+from stoq_core.body import Body
+from stoq_core.errors import PluginError
+from stoq_core.examine import Task, examine
+from stoq_core.job import Child
+from stoq_core.journal import Dispatched, Emitted, Entry, Finished
+from stoq_core.limits import Deadline
+from stoq_core.payload import Payload, PayloadMeta
+from stoq_core.registry import Plugins
+from stoq_core.tools import ToolCall, ToolRun
+from stoq_core.watchdog import Overtime
+
+from . import messages as wire
+from . import protect
+from .entries import resumed, to_wire
+from .wire import Channel, Frame
+
+_TASK = msgspec.msgpack.Decoder(wire.Task)
+_HARD_S = 0.5
+_AGAIN_S = 0.05
+
+
+class Alarm:
+    """The watchdog of a process with one thread: a timer raises `Overtime`, a second one kills.
+
+    The second counts processor time and has the default action, so that it also ends a loop in C.
+    """
+
+    def __init__(self) -> None:
+        """Take over SIGALRM."""
+        self._armed = False
+        signal.signal(signal.SIGALRM, self._ring)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+
+    def arm(self, wall_s: float) -> None:
+        """From now on, `Overtime` is raised once `wall_s` has passed, again and again."""
+        self._armed = True
+        signal.setitimer(signal.ITIMER_PROF, wall_s + _HARD_S)
+        signal.setitimer(signal.ITIMER_REAL, max(wall_s, 1e-6), _AGAIN_S)
+
+    def disarm(self) -> None:
+        """Stop watching."""
+        self._armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+    def _ring(self, _number: int, _frame: Any) -> None:
+        if self._armed:
+            raise Overtime
+
+
+class Outbox:
+    """Entries on their way out. Nothing a plugin has said is held back while plugin code runs."""
+
+    def __init__(self, channel: Channel) -> None:
+        """Write to `channel`."""
+        self._channel = channel
+        self._entries: list[wire.Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        """Send the entry, or keep it for the next one where no plugin can fail in between."""
+        if isinstance(entry, Emitted) and isinstance(entry.emit, Child):
+            self._bytes_of(entry.emit.body)
+        self._entries.append(to_wire(entry))
+        if not isinstance(entry, (Dispatched, Finished)):
+            self.flush()
+
+    def _bytes_of(self, body: Body) -> None:
+        if body.size > wire.INLINE_BYTES:
+            self.body(body)
+
+    def body(self, body: Body) -> None:
+        """All bytes, in parts."""
+        self.flush()
+        view = body.view()
+        for at in range(0, len(view), wire.PART_BYTES):
+            self._channel.send(wire.BODY, view[at : at + wire.PART_BYTES])
+
+    def flush(self) -> None:
+        """Send what is kept."""
+        if self._entries:
+            self._channel.send(wire.ENTRIES, wire.ENCODE(self._entries))
+            self._entries.clear()
+
+
+class RemoteTools:
+    """Tools run outside this process: the broker is asked, and checks (`ToolRunner`)."""
+
+    def __init__(self, channel: Channel, outbox: Outbox) -> None:
+        """Ask over `channel`, after what is in `outbox`."""
+        self._channel = channel
+        self._outbox = outbox
+        self.payload: Payload | None = None
+
+    def run(self, call: ToolCall) -> ToolRun:
+        """See `ToolRunner`. The alarm is held meanwhile: the broker keeps the tool's time."""
+        self._outbox.flush()
+        arguments = [one if isinstance(one, str) else None for one in call.arguments]
+        bodies = [one for one in call.arguments if isinstance(one, Body)]
+        own = self.payload.body if self.payload else None
+        asked = wire.ToolAsked(
+            call.name,
+            arguments,
+            [-1 if one is own else one.size for one in bodies],
+            list(call.files),
+            call.output_bytes,
+            call.wall_ms,
+        )
+        held = {signal.SIGALRM, signal.SIGPROF}
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)
+        try:
+            self._channel.send(wire.TOOL, wire.ENCODE(asked))
+            for one in bodies:
+                if one is not own:
+                    self._outbox.body(one)
+            return _tool_run(self._channel.receive(most=1 << 30))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+
+
+def _tool_run(frame: Frame) -> ToolRun:
+    ran = msgspec.msgpack.decode(frame.data, type=wire.ToolRan)
+    if ran.error is not None:
+        code, message, reason, allowed = ran.error
+        raise PluginError(code, message, reason=reason, allowed=allowed)
+    bodies = [Body.from_fd(fd) for fd in frame.fds]
+    return ToolRun(
+        code=ran.code,
+        stdout=bodies[0],
+        stderr=ran.stderr,
+        files=dict(zip(ran.files, bodies[1:], strict=True)),
+    )
+
+
+def serve(channel: Channel, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]) -> None:
+    """Until the broker hangs up. Everything was given up before this begins."""
+    guarded.keep_time_by(Alarm())
+    outbox = Outbox(channel)
+    tools = RemoteTools(channel, outbox)
+    plugins.tools = tools
+    base = protect.mapped_bytes() + bounds.memory_bytes
+    channel.send(wire.HELLO, wire.ENCODE(wire.Hello(missing)))
+    while True:
+        frame = channel.receive(most=1 << 30)
+        task, entries = _task_of(frame)
+        payload: Payload = task.payload
+        tools.payload = payload
+        protect.bound_memory(base + payload.size)
+        for entry in examine(task, plugins, entries):
+            outbox.add(entry)
+        outbox.flush()
+        tools.payload = None
+        payload.body.release()
+        del task, payload, entries, frame
+        channel.send(wire.DONE, wire.ENCODE(wire.Done(_peak_bytes())))
+
+
+def _task_of(frame: Frame) -> tuple[Task, Iterator[Entry]]:
+    sent = _TASK.decode(frame.data)
+    body = Body(sent.content) if sent.content is not None else Body.from_fd(frame.fds[0])
+    meta = PayloadMeta(extra_data=sent.extra_data, dispatch_to=sent.dispatch_to)
+    payload = Payload(
+        body,
+        meta,
+        payload_id=sent.payload_id,
+        depth=sent.depth,
+        extracted_from=sent.extracted_from,
+        extracted_by=sent.extracted_by,
+    )
+    task = Task(
+        payload=payload,
+        limits=sent.limits,
+        deadline=Deadline.after_ms(sent.left_ms),
+        bytes_left=sent.bytes_left,
+        children_left=sent.children_left,
+        start=sent.start,
+        passwords=sent.passwords,
+        names=sent.names,
+        prior=sent.prior,
+        asked=sent.asked,
+    )
+    return task, resumed(sent.journal)
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def run(channel: Channel, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]) -> None:
+    """`serve`, and then the end of this process, whatever happens."""
+    code = 70
+    try:
+        serve(channel, plugins, bounds, missing)
+    except BaseException as error:  # noqa: BLE001 - nothing may come back into the zygote's code
+        code = 0 if type(error).__name__ == "Closed" else 71
+    finally:
+        os._exit(code)

@@ -1,0 +1,223 @@
+"""The broker's hold on the zygote: start it, ask it for children, hear of their ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from stoq_core.config import Config
+from stoq_core.errors import PluginLoadError, StoqError
+
+from . import messages as wire
+from .wire import Channel, Closed, Frame, Malformed, Overdue
+
+_START_S = 60.0
+_ANSWER_S = 30.0
+_BEGIN = """
+import json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from stoq_core.sandbox.zygote import main
+main(3)
+"""
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Where a runtime's own interpreter finds its libraries; the rest of the environment stays here."""
+
+
+class ZygoteGone(StoqError):
+    """The zygote ended; a new one is started by whoever needs it."""
+
+
+class Birth:
+    """A child that was asked for: its channel can be used at once, its process id comes later."""
+
+    __slots__ = ("channel", "error", "pid")
+
+    def __init__(self, channel: Channel) -> None:
+        """`channel` is the broker's end."""
+        self.channel = channel
+        self.pid: int | None = None
+        self.error = ""
+
+
+class Zygote:
+    """One zygote process and the socket to it; every method may be called from any thread."""
+
+    def __init__(self, start: wire.Start, python: str = sys.executable) -> None:
+        """Start it, and do not wait for it."""
+        self._lock = threading.RLock()
+        self._closed = False
+        self._births: deque[Birth] = deque()
+        self._exits: dict[int, wire.Exited] = {}
+        mine, its = socket.socketpair()
+        try:
+            self.pid = _spawn(python, its.fileno())
+        finally:
+            its.close()
+        self._channel = Channel(mine, takes_fds=False)
+        self._channel.send(0, wire.ENCODE(start))
+
+    def classes(self) -> list[wire.Facts]:
+        """What the named plugins declare. Raises the zygote's own complaint."""
+        return self._facts(self._expect(wire.CLASSES))
+
+    def settle(self, config: Config, settings: wire.Settings) -> list[wire.Facts]:
+        """Send the plugins' settings; the facts of all that are loaded."""
+        settings.config = msgspec.msgpack.encode(config)
+        self._channel.send(wire.SETTINGS, wire.ENCODE(settings))
+        return self._facts(self._expect(wire.READY))
+
+    def _expect(self, kind: int) -> Frame:
+        try:
+            frame = self._channel.receive(_START_S, most=1 << 30)
+        except (Closed, Overdue, Malformed) as error:
+            self.close()
+            raise ZygoteGone(f"the sandbox did not start: {error or 'no answer'}") from None
+        if frame.kind == wire.FAILED:
+            self.close()
+            raise PluginLoadError(frame.data.decode("utf-8", "replace"))
+        assert frame.kind == kind
+        return frame
+
+    @staticmethod
+    def _facts(frame: Frame) -> list[wire.Facts]:
+        return msgspec.msgpack.decode(frame.data, type=list[wire.Facts])
+
+    # -- children ---------------------------------------------------------------------------------
+
+    def fork(self, preload: list[str]) -> Birth:
+        """Ask for a child and go on."""
+        mine, its = socket.socketpair()
+        birth = Birth(Channel(mine, takes_fds=False))
+        try:
+            with self._lock, its:
+                self._births.append(birth)
+                self._send(wire.FORK, wire.Fork(preload), (its.fileno(),))
+        except StoqError:
+            mine.close()
+            raise
+        return birth
+
+    def run(self, asked: wire.RunTool, fds: tuple[int, ...]) -> int:
+        """Start a tool; its process id. The descriptors stay the caller's."""
+        birth = Birth(self._channel)
+        with self._lock:
+            self._births.append(birth)
+            self._send(wire.RUN_TOOL, asked, fds)
+            return self._pid_of(birth)
+
+    def kill(self, birth: Birth) -> wire.Exited:
+        """End a child and everything it started; how it ended, which may have been by itself."""
+        with self._lock:
+            pid = self._pid_of(birth)
+            self._send(wire.KILL, pid)
+        return self.exit_of(pid, _ANSWER_S)
+
+    def end_of(self, birth: Birth, wait_s: float) -> wire.Exited:
+        """How a child ended by itself. Raises `Overdue` if it lives on."""
+        with self._lock:
+            pid = self._pid_of(birth)
+        return self.exit_of(pid, wait_s)
+
+    def kill_tool(self, pid: int) -> wire.Exited:
+        """The same for a tool."""
+        self._send(wire.KILL, pid)
+        return self.exit_of(pid, _ANSWER_S)
+
+    def exit_of(self, pid: int, wait_s: float) -> wire.Exited:
+        """How a child ended. Raises `Overdue` if it has not."""
+        until = time.monotonic() + wait_s
+        while True:
+            with self._lock:
+                if pid in self._exits:
+                    return self._exits.pop(pid)
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise Overdue
+                with suppress(Overdue):
+                    self._hear(min(left, 0.05))
+
+    def describe(self, name: str) -> wire.Facts:
+        """The facts of a worker that the config does not name."""
+        with self._lock:
+            self._send_raw(wire.DESCRIBE, name.encode("utf-8", "replace"))
+            until = time.monotonic() + _ANSWER_S
+            while True:
+                frame = self._must_hear(until)
+                if frame is not None and frame.kind == wire.DESCRIBED:
+                    return msgspec.msgpack.decode(frame.data, type=wire.Facts)
+
+    def _pid_of(self, birth: Birth) -> int:
+        until = time.monotonic() + _ANSWER_S
+        while birth.pid is None:
+            self._must_hear(until)
+        if birth.error:
+            raise ZygoteGone(birth.error)
+        return birth.pid
+
+    def _send(self, kind: int, message: Any, fds: tuple[int, ...] = ()) -> None:
+        with self._lock:
+            self._send_raw(kind, wire.ENCODE(message), fds)
+
+    def _send_raw(self, kind: int, data: bytes, fds: tuple[int, ...] = ()) -> None:
+        try:
+            self._channel.send(kind, data, fds, _ANSWER_S)
+        except (Closed, Overdue) as error:
+            raise ZygoteGone(f"the sandbox's zygote is gone: {error}") from None
+
+    def _must_hear(self, until: float) -> Frame | None:
+        try:
+            return self._hear(until - time.monotonic())
+        except Overdue:
+            raise ZygoteGone("the sandbox's zygote does not answer") from None
+
+    def _hear(self, wait_s: float) -> Frame | None:
+        """Take in one message; those that nobody waits for are None."""
+        try:
+            frame = self._channel.receive(wait_s)
+        except (Closed, Malformed) as error:
+            raise ZygoteGone(f"the sandbox's zygote is gone: {error}") from None
+        if frame.kind == wire.EXITED:
+            exited = msgspec.msgpack.decode(frame.data, type=wire.Exited)
+            self._exits[exited.pid] = exited
+        elif frame.kind == wire.FORKED:
+            forked = msgspec.msgpack.decode(frame.data, type=wire.Forked)
+            birth = self._births.popleft()
+            birth.pid, birth.error = forked.pid, forked.error
+        else:
+            return frame
+        return None
+
+    def close(self) -> None:
+        """End it and all its children; once is enough."""
+        if self._closed:
+            return
+        self._closed = True
+        self._channel.close()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+def _spawn(python: str, fd: int) -> int:
+    """Run the zygote with an empty environment and one descriptor, 3."""
+    paths = [os.path.abspath(one) for one in sys.path if one and os.path.exists(one)]
+    words = [python, "-I", "-S", "-X", "utf8", "-c", _BEGIN, json.dumps(paths)]
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    actions = [(os.POSIX_SPAWN_DUP2, fd, 3)]
+    try:
+        return os.posix_spawn(python, words, kept, file_actions=actions)
+    except OSError as error:
+        raise StoqError(f"the sandbox cannot be started with {python}: {error.strerror}") from None

@@ -1,0 +1,26 @@
+"""What the broker learns of a sandbox plugin: its declarations, never its code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stoq_core.plugin import Plugin
+
+from .messages import Facts
+
+
+def facts_of(kind: str, name: str, cls: type[Plugin[Any]], made: Plugin[Any] | None = None) -> Facts:
+    """The facts of a class; with an instance, also the digest of the ruleset that it scans with."""
+    digest: Any = getattr(made, "ruleset_digest", None)
+    limits = getattr(cls, "limits", None)
+    return Facts(
+        kind=kind,
+        name=name,
+        runs=getattr(cls, "runs", "sandbox"),
+        essential=bool(getattr(cls, "essential", True)),
+        reads_meta=bool(getattr(cls, "reads_meta", False)),
+        reads_results=bool(getattr(cls, "reads_results", False)),
+        wall_ms=limits.wall_ms if limits else None,
+        tools=sorted(cls.tools),
+        ruleset=(str(digest()) if callable(digest) else str(digest)) if digest else None,
+    )

@@ -1,0 +1,71 @@
+"""What the broker knows of the sandbox's plugins, by name; unknown ones are asked for when they come up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stoq_core.errors import PluginLoadError
+from stoq_core.registry import Plugins
+
+from .messages import Facts
+
+
+class Index:
+    """The engine's view of the plugins: facts in place of plugins (`engine.PluginIndex`)."""
+
+    def __init__(
+        self, always: Iterable[str], loaded: Iterable[Facts], describe: Callable[[str], Facts]
+    ) -> None:
+        """`loaded` are the plugins that the config names; `describe` asks the zygote for another worker."""
+        self.always = tuple(always)
+        found = list(loaded)
+        self.dispatchers = tuple(one for one in found if one.kind == "dispatcher")
+        self._workers = {one.name: one for one in found if one.kind == "worker"}
+        self._describe = describe
+
+    def worker(self, name: str) -> Facts:
+        """The facts; raises `PluginLoadError` (the same each time) for a worker that cannot be had."""
+        facts = self._workers.get(name)
+        if facts is None:
+            facts = self._workers[name] = self._describe(name)
+        if facts.error:
+            raise PluginLoadError(facts.error)
+        return facts
+
+    def of(self, label: str) -> Facts | None:
+        """The facts behind a journal key such as `hash` or `dispatcher:yara#0`, if there are any."""
+        if label.startswith("dispatcher:"):
+            name = label.removeprefix("dispatcher:").partition("#")[0]
+            return next((one for one in self.dispatchers if one.name == name), None)
+        return self._workers.get(label)
+
+    def tools(self) -> set[str]:
+        """The programs that the plugins known so far declare."""
+        known = [*self._workers.values(), *self.dispatchers]
+        return {tool for one in known for tool in one.tools}
+
+    @property
+    def ruleset(self) -> str | None:
+        """The digest of the ruleset in use, as the first plugin that has one tells it."""
+        return next(
+            (one.ruleset for one in (*self.dispatchers, *self._workers.values()) if one.ruleset), None
+        )
+
+
+class BrokerPlugins:
+    """A plugin source of broker workers (`examine.PluginSource`); the sandbox's are facts here, too."""
+
+    always: tuple[str, ...] = ()
+    dispatchers: tuple[Any, ...] = ()
+    tools = None
+
+    def __init__(self, plugins: Plugins, index: Index) -> None:
+        """`plugins` are of the broker's side."""
+        self._plugins = plugins
+        self._index = index
+
+    def worker(self, name: str) -> Any:
+        """A broker worker to run, or what is known of one of the sandbox's."""
+        facts = self._index.worker(name)
+        return self._plugins.worker(name) if facts.runs == "broker" else facts

@@ -1,0 +1,247 @@
+"""What broker, zygote and children say to each other, as msgpack; what a child says has sizes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from stoq_core.errors import Reason
+from stoq_core.limits import RequestLimits
+
+# Frames from the broker to a child.
+TASK, TOOL_RAN = 1, 2
+# Frames from a child to the broker.
+ENTRIES, BODY, TOOL, DONE, HELLO = 1, 2, 3, 4, 5
+# Frames between the broker and the zygote.
+CLASSES, SETTINGS, READY, FAILED, FORK, FORKED, KILL, EXITED, DESCRIBE, DESCRIBED, RUN_TOOL = range(10, 21)
+
+INLINE_BYTES = 64 * 1024
+"""A body of a child up to this size stands in its entry; a longer one comes before it in BODY frames."""
+
+PART_BYTES = 1024 * 1024
+"""A BODY frame's size at the most."""
+
+_Name = Annotated[str, msgspec.Meta(max_length=400)]
+_Text = Annotated[str, msgspec.Meta(max_length=4_200)]
+_Names = Annotated[list[_Name], msgspec.Meta(max_length=1_000)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+
+
+class Task(msgspec.Struct, array_like=True):
+    """One payload for a child. `content` is None where a descriptor comes with the frame."""
+
+    payload_id: str
+    content: bytes | None
+    extra_data: dict[str, Any]
+    dispatch_to: list[str]
+    depth: int
+    extracted_from: str | None
+    extracted_by: str | None
+    limits: RequestLimits
+    left_ms: float
+    bytes_left: int
+    children_left: int
+    start: list[str]
+    passwords: list[str]
+    names: list[str] | None
+    prior: dict[str, Any]
+    asked: dict[str, list[dict[str, Any]]]
+    journal: list[Entry]
+
+
+class Began(msgspec.Struct, frozen=True, array_like=True, tag="b"):
+    """journal.Dispatched."""
+
+    names: _Names
+
+
+class Started(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+    """journal.Started."""
+
+    plugin: _Name
+
+
+class Finished(msgspec.Struct, frozen=True, array_like=True, tag="f"):
+    """journal.Finished."""
+
+    plugin: _Name
+    ms: float
+    failed: bool
+
+
+class Result(msgspec.Struct, frozen=True, array_like=True, tag="r"):
+    """A part of a worker's result."""
+
+    plugin: _Name
+    values: dict[str, Any]
+
+
+class ChildMade(msgspec.Struct, frozen=True, array_like=True, tag="c"):
+    """A child payload. `content` is None where its bytes came in BODY frames (or stay with the broker)."""
+
+    plugin: _Name
+    content: bytes | None
+    size: _Count
+    should_scan: bool
+    should_archive: bool
+    dispatch_to: _Names
+    extra_data: dict[str, Any]
+    truncated: Reason | None
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True, tag="w"):
+    """A Dispatch."""
+
+    plugin: _Name
+    worker: _Text
+    meta: dict[str, Any]
+
+
+class Found(msgspec.Struct, frozen=True, array_like=True, tag="n"):
+    """A Finding."""
+
+    plugin: _Name
+    name: _Text
+    score: int
+    detail: _Text
+    attack: Annotated[list[_Name], msgspec.Meta(max_length=100)]
+
+
+class Hinted(msgspec.Struct, frozen=True, array_like=True, tag="h"):
+    """A Hint."""
+
+    plugin: _Name
+    value: _Text
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, tag="k"):
+    """An Archive."""
+
+    plugin: _Name
+    keep: bool
+
+
+class Unread(msgspec.Struct, frozen=True, array_like=True, tag="u"):
+    """errors.Unread, without the payload's id, which the broker knows."""
+
+    plugin: _Name
+    reason: Reason
+    message: _Text
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag="e"):
+    """errors.ErrorReport, without the payload's id."""
+
+    plugin: _Name
+    code: _Name
+    message: _Text
+    retryable: bool
+    observed: int | None
+    allowed: int | None
+
+
+Entry = Began | Started | Finished | Result | ChildMade | Asked | Found | Hinted | Kept | Unread | Failed
+
+
+class Hello(msgspec.Struct, array_like=True):
+    """A child's first word, before it has seen any payload: which protections are missing, and why."""
+
+    missing: dict[str, str]
+
+
+class ToolAsked(msgspec.Struct, array_like=True):
+    """A worker wants a tool. An argument is text, or None for the next body: -1 the payload, n its size."""
+
+    name: _Name
+    arguments: Annotated[list[_Text | None], msgspec.Meta(max_length=200)]
+    bodies: Annotated[list[Annotated[int, msgspec.Meta(ge=-1, le=2**40)]], msgspec.Meta(max_length=8)]
+    files: Annotated[list[_Name], msgspec.Meta(max_length=8)]
+    output_bytes: _Count
+    wall_ms: Annotated[float, msgspec.Meta(ge=0)]
+
+
+class ToolRan(msgspec.Struct, array_like=True):
+    """How a tool ended; its outputs come as descriptors, standard output first, then `files` by name."""
+
+    code: int = 0
+    stderr: str = ""
+    files: list[str] = []
+    error: tuple[str, str, Reason | None, int | None] | None = None
+
+
+class Done(msgspec.Struct, array_like=True):
+    """The payload is examined; `resident_bytes` is the child's peak."""
+
+    resident_bytes: _Count
+
+
+class Start(msgspec.Struct, array_like=True):
+    """To a new zygote: where plugins are, and which to load."""
+
+    shipped: str
+    extra: list[str]
+    workers: list[str]
+    dispatchers: list[str]
+    readable: list[str]
+    broker_pid: int
+
+
+class Settings(msgspec.Struct, array_like=True):
+    """To the zygote: the config of its own plugins, and nobody else's."""
+
+    config: bytes
+    memory_bytes: int
+    payload_bytes: int
+    cpu_s: int
+
+
+class Facts(msgspec.Struct, array_like=True):
+    """What the broker must know of a sandbox plugin without importing it."""
+
+    kind: str
+    name: str
+    runs: str = "sandbox"
+    essential: bool = True
+    reads_meta: bool = False
+    reads_results: bool = False
+    wall_ms: int | None = None
+    tools: list[str] = []
+    ruleset: str | None = None
+    threads: bool = False
+    error: str = ""
+
+
+class Fork(msgspec.Struct, array_like=True):
+    """To the zygote, with the child's end of a socket: fork a child; first load `preload`."""
+
+    preload: list[str] = []
+
+
+class Forked(msgspec.Struct, array_like=True):
+    """From the zygote: the child's process id, or why it cannot fork."""
+
+    pid: int
+    error: str = ""
+
+
+class Exited(msgspec.Struct, array_like=True):
+    """From the zygote: a child ended, as waitpid(2) tells it, with its peak resident bytes."""
+
+    pid: int
+    status: int
+    resident_bytes: int
+
+
+class RunTool(msgspec.Struct, array_like=True):
+    """To the zygote, with descriptors for standard output, standard error and each body: run a program."""
+
+    path: str
+    arguments: list[str | int]
+    folder: str
+    output_bytes: int
+    cpu_s: int
+
+
+ENCODE = msgspec.msgpack.Encoder().encode
+ENTRIES_DECODER = msgspec.msgpack.Decoder(list[Entry])

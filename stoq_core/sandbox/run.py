@@ -1,0 +1,240 @@
+"""One payload through the sandbox: send it, believe what is possible, go on in another child if one dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from stoq_core.body import Body, BodyWriter, anonymous_file, seal, write_all
+from stoq_core.errors import Reason
+from stoq_core.examine import Task
+from stoq_core.journal import Entry
+from stoq_core.values import plain_text
+
+from . import messages as wire
+from .entries import Received
+from .wire import Channel, Closed, Frame, Malformed, Overdue
+
+if TYPE_CHECKING:
+    from .client import Sandbox, Seat
+
+_INLINE_BYTES = 256 * 1024
+_GRACE_S = 1.0
+_LATE_S = 0.5
+_SEND_S = 30.0
+_SLACK_BYTES = 64 * 1024 * 1024
+_MOST_DEATHS = 200
+_MOST_IDLE_DEATHS = 3
+_DONE = msgspec.msgpack.Decoder(wire.Done)
+_TOOL = msgspec.msgpack.Decoder(wire.ToolAsked)
+
+
+class Run(Iterator[Entry]):
+    """The entries of one task; made by `Sandbox.start`, which sends the payload off at once."""
+
+    def __init__(self, sandbox: Sandbox, task: Task) -> None:
+        """Take a child and send it the task."""
+        self._sandbox = sandbox
+        self._task = task
+        dispatchers = {one.name for one in sandbox.index.dispatchers}
+        self._received = Received(task, sandbox.index.worker, dispatchers)
+        self._body: BodyWriter | None = None
+        self._idle_deaths = 0
+        self._seat: Seat | None = None
+        self._begin()
+        self._entries: Generator[Entry, None, None] = self._go()
+
+    def __next__(self) -> Entry:
+        return next(self._entries)
+
+    def close(self) -> None:
+        """Nobody wants the rest."""
+        self._entries.close()
+        if self._seat is not None:
+            self._sandbox.bury(self._seat)
+            self._seat = None
+
+    def _begin(self) -> None:
+        """Send the payload and the journal so far to a child."""
+        seat = self._sandbox.take(self._task.request)
+        self._seat = seat
+        self._body = None
+        self._before = seat.birth.channel.waited_s
+        self._first_byte = seat.birth.channel.received_bytes
+        frame, fds, opened = _frame_of(self._task, self._received.sent)
+        try:
+            seat.birth.channel.send(wire.TASK, frame, fds, _SEND_S)
+        except (Closed, Overdue):
+            pass  # found out, and told, when the first entry is read
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def _go(self) -> Generator[Entry, None, None]:
+        for _ in range(_MOST_DEATHS):
+            try:
+                yield from self._listen()
+            except (Closed, Overdue, Malformed, msgspec.MsgspecError) as error:
+                yield from self._bury(error)
+                if self._task.deadline.expired or self._idle_deaths > _MOST_IDLE_DEATHS:
+                    break
+                self._begin()
+            else:
+                return
+        late = self._task.deadline.expired
+        reason = Reason.DEADLINE if late else Reason.CRASHED
+        message = "the request's time ran out" if late else "its process died again and again"
+        yield from self._received.blame(reason.value, reason, message, essential=True)
+
+    def _listen(self) -> Iterator[Entry]:
+        """Entries until the child says that it is done; then the child is free again."""
+        assert self._seat is not None
+        channel = self._seat.birth.channel
+        while True:
+            frame = channel.receive(self._wait_s(channel))
+            if channel.received_bytes - self._first_byte > _SLACK_BYTES + 2 * self._task.bytes_left:
+                raise _Flood
+            if frame.kind == wire.ENTRIES:
+                yield from self._take(frame, channel)
+            elif frame.kind == wire.BODY:
+                self._part(frame)
+            elif frame.kind == wire.TOOL:
+                left_ms = self._wait_s(channel) * 1000
+                asked = _TOOL.decode(frame.data)
+                self._sandbox.toolbox.answer(
+                    self._seat.zygote, channel, asked, self._task.payload.body, left_ms
+                )
+            elif frame.kind == wire.DONE:
+                seat, self._seat = self._seat, None
+                self._sandbox.give_back(seat, _DONE.decode(frame.data))
+                return
+            else:
+                raise Malformed(f"a frame of kind {frame.kind}")
+
+    def _take(self, frame: Frame, channel: Channel) -> Iterator[Entry]:
+        for entry in wire.ENTRIES_DECODER.decode(frame.data):
+            body = None
+            if isinstance(entry, wire.ChildMade) and entry.content is None:
+                writer, self._body = self._body or BodyWriter(), None
+                body = writer.finish()
+            if isinstance(entry, wire.Started):
+                self._before = channel.waited_s
+            yield from self._received.take(entry, body)
+
+    def _part(self, frame: Frame) -> None:
+        """Bytes of the child payload that comes next, counted as they come."""
+        if self._body is None:
+            self._body = BodyWriter(self._task.scratch)
+        room, _ = self._received.budget.room()
+        if self._body.size + len(frame.data) > room:
+            raise _Flood
+        self._body.write(frame.data)
+
+    def _wait_s(self, channel: Channel) -> float:
+        """How long to wait for the plugin that runs, and never much longer than the request has."""
+        current = self._received.current
+        limits = self._task.limits
+        facts = self._sandbox.index.of(current) if current else None
+        own_ms = facts.wall_ms if facts and facts.wall_ms else limits.worker_wall_ms
+        wall_ms = min(own_ms, limits.worker_wall_ms)
+        spent_s = channel.waited_s - self._before
+        left_s: float = self._task.deadline.left_ms / 1000
+        return max(0.0, min(wall_ms / 1000 + _GRACE_S - spent_s, left_s + _LATE_S))
+
+    # -- a child's end ----------------------------------------------------------------------------
+
+    def _bury(self, error: Exception) -> Iterator[Entry]:
+        """Find out what happened and say it, under the name of the plugin that ran."""
+        assert self._seat is not None
+        exited = self._sandbox.bury(self._seat, hung_up=isinstance(error, Closed))
+        self._seat = None
+        current = self._received.current
+        self._idle_deaths += current is None
+        facts = self._sandbox.index.of(current) if current else None
+        code, message = self._cause(error, exited)
+        reason = Reason.CRASHED if code == "malformed" else Reason(code)
+        essential = facts.essential if facts else True
+        yield from self._received.blame(code, reason, message, essential=essential)
+
+    def _cause(self, error: Exception, exited: wire.Exited | None) -> tuple[str, str]:
+        if isinstance(error, Overdue):
+            if self._task.deadline.expired:
+                return "deadline", "the request's time ran out"
+            return "timeout", "it did not come to an end in its time and was killed"
+        if isinstance(error, _Flood):
+            return "result_too_large", "it sent more than it may"
+        if isinstance(error, (Malformed, msgspec.MsgspecError)):
+            return "malformed", f"its process broke the sandbox's protocol and was killed: {error}"[:1000]
+        if exited is None:
+            return "crashed", "its process hung up, or is gone"
+        return _ending(exited, self._task.limits.sandbox_bytes)
+
+
+class _Flood(Malformed):
+    """More bytes than all limits together allow."""
+
+
+def _ending(exited: wire.Exited, sandbox_bytes: int) -> tuple[str, str]:
+    if not os.WIFSIGNALED(exited.status):
+        return "crashed", f"its process ended with exit code {os.waitstatus_to_exitcode(exited.status)}"
+    number = os.WTERMSIG(exited.status)
+    if number in (signal.SIGPROF, signal.SIGXCPU, signal.SIGALRM):
+        return "timeout", "it did not come to an end in its time and was killed"
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    if number == signal.SIGKILL or exited.resident_bytes > sandbox_bytes // 2:
+        return "memory", f"its process had {exited.resident_bytes >> 20} MiB and was ended by {name}"
+    return "crashed", f"its process was ended by {name}"
+
+
+def _frame_of(task: Task, sent: list[wire.Entry]) -> tuple[bytes, tuple[int, ...], list[int]]:
+    """The task as bytes, with the payload's descriptor where it is large; and what to close afterwards."""
+    payload = task.payload
+    body: Body = payload.body
+    inline = body.fd is None and body.size <= _INLINE_BYTES
+    message = wire.Task(
+        payload_id=payload.payload_id,
+        content=body.content() if inline else None,
+        extra_data=payload.meta.extra_data,
+        dispatch_to=payload.meta.dispatch_to,
+        depth=payload.depth,
+        extracted_from=payload.extracted_from,
+        extracted_by=payload.extracted_by,
+        limits=task.limits,
+        left_ms=task.deadline.left_ms,
+        bytes_left=task.bytes_left,
+        children_left=task.children_left,
+        start=task.start,
+        passwords=[plain_text(one) for one in task.passwords],
+        names=task.names,
+        prior=task.prior,
+        asked=task.asked,
+        journal=sent,
+    )
+    data = wire.ENCODE(message)
+    if inline:
+        return data, (), []
+    if body.fd is not None and not body.on_disk:
+        return data, (body.fd,), []
+    if body.on_disk and body.fd is not None:
+        fd = _read_only(body.fd)
+    else:
+        fd = anonymous_file()
+        write_all(fd, body.view())
+        seal(fd)
+    return data, (fd,), [fd]
+
+
+def _read_only(fd: int) -> int:
+    """The same unlinked file, opened anew for reading alone, and closed to writers of the same user."""
+    os.fchmod(fd, 0o400)
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return os.dup(fd)

@@ -1,0 +1,120 @@
+"""A seccomp filter in classic BPF: an allow list of system calls for workers, and one for tools.
+
+Format: linux/filter.h and linux/seccomp.h. There is no well-kept binding that brings its own libseccomp,
+and Lambda has none, so the few instructions are put together here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Iterable
+
+from . import syscalls
+
+_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+_LOAD, _JUMP_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
+
+_CLONE_THREAD = 0x00010000
+_OPEN_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_SET_NAME, _GET_NAME, _SET_VMA = 15, 16, 0x53564D41  # linux/prctl.h: what threads and allocators ask for
+_SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX = 8, 10, 15  # linux/fcntl.h: would signal other processes
+
+
+def program(pid: int, *, tool: bool) -> bytes:
+    """The filter for process `pid`; a tool may start programs and write files (Landlock says where)."""
+    code = [_load(_ARCHITECTURE_AT), *_unless(syscalls.MACHINES[os.uname().machine][1], _KILL_PROCESS)]
+    code.append(_load(_NUMBER_AT))
+    for name, number in syscalls.argued().items():
+        code += _block(number, _argued(name, pid, tool=tool))
+    allowed = syscalls.reading()
+    if tool:
+        allowed |= syscalls.writing() | syscalls.starting()
+    for number in allowed.values():
+        code += _block(number, [_return(_ALLOW)])
+    refused = syscalls.refused() | ({} if tool else syscalls.writing() | syscalls.starting())
+    for number in refused.values():
+        code += _block(number, [_refuse(errno.EPERM)])
+    code.append(_refuse(errno.ENOSYS))
+    return b"".join(code)
+
+
+def apply(code: bytes) -> None:
+    """Put this process under the filter, for good. Needs no-new-privileges. Raises `OSError`."""
+    buffer = ctypes.create_string_buffer(code, len(code))
+    header = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
+    libc = syscalls.libc()
+    if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.c_char_p(header), 0, 0) != 0:
+        raise syscalls.failure("seccomp")
+
+
+def _argued(name: str, pid: int, *, tool: bool) -> list[bytes]:
+    """The answer to a call that depends on its arguments."""
+    if name == "clone3":  # its flags stand in memory; without it, libraries use clone
+        return [_refuse(errno.ENOSYS)]
+    if name == "clone":
+        return [_return(_ALLOW)] if tool else _if_any_bit(0, _CLONE_THREAD, _return(_ALLOW), errno.EPERM)
+    if name in ("kill", "tgkill"):
+        return _if_one_of(0, [pid], errno.EPERM)
+    if name == "prlimit64":
+        return _if_one_of(0, [0], errno.EPERM)
+    if name == "prctl":
+        return _if_one_of(0, [_SET_NAME, _GET_NAME, _SET_VMA], errno.EPERM)
+    if name == "fcntl":
+        return _if_none_of(1, [_SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX], errno.EPERM)
+    if tool:
+        return [_return(_ALLOW)]
+    return _if_any_bit(1 if name == "open" else 2, _OPEN_TO_WRITE, _refuse(errno.EACCES), None)
+
+
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("HBBI", code, if_true, if_false, value)
+
+
+def _load(offset: int) -> bytes:
+    return _instruction(_LOAD, offset)
+
+
+def _return(action: int) -> bytes:
+    return _instruction(_RETURN, action)
+
+
+def _refuse(number: int) -> bytes:
+    return _return(_ERRNO | number)
+
+
+def _unless(value: int, action: int) -> list[bytes]:
+    return [_instruction(_JUMP_EQUAL, value, 1, 0), _return(action)]
+
+
+def _block(number: int, answer: list[bytes]) -> list[bytes]:
+    """For this call, the answer; which ends the program, so the number is still loaded after it."""
+    return [_instruction(_JUMP_EQUAL, number, 0, len(answer)), *answer]
+
+
+def _argument(at: int) -> bytes:
+    """Load the lower half of an argument; both machines are little-endian."""
+    return _load(_ARGUMENTS_AT + 8 * at)
+
+
+def _if_one_of(at: int, values: Iterable[int], otherwise: int) -> list[bytes]:
+    code = [_argument(at)]
+    for value in values:
+        code += [_instruction(_JUMP_EQUAL, value, 0, 1), _return(_ALLOW)]
+    return [*code, _refuse(otherwise)]
+
+
+def _if_none_of(at: int, values: Iterable[int], otherwise: int) -> list[bytes]:
+    code = [_argument(at)]
+    for value in values:
+        code += [_instruction(_JUMP_EQUAL, value, 0, 1), _refuse(otherwise)]
+    return [*code, _return(_ALLOW)]
+
+
+def _if_any_bit(at: int, bits: int, then: bytes, otherwise: int | None) -> list[bytes]:
+    last = _return(_ALLOW) if otherwise is None else _refuse(otherwise)
+    return [_argument(at), _instruction(_JUMP_ANY_BIT, bits, 0, 1), then, last]

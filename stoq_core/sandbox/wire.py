@@ -1,0 +1,148 @@
+"""Frames on a Unix stream socket: a kind, bytes, and descriptors; sizes are checked before they are read."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stoq_core.limits import MiB
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_HEADER = struct.Struct("<IBB")  # bytes that follow, kind, descriptors that came with it
+_READ_BYTES = 256 * 1024
+_MAX_FDS = 16
+MAX_FRAME_BYTES = 8 * MiB
+"""No frame is longer; longer bodies come as several."""
+
+
+class Closed(Exception):
+    """The other side is gone; a child that died shows itself like this."""
+
+
+class Malformed(Exception):
+    """The other side broke the protocol; nothing that it says is believed any more."""
+
+
+class Overdue(Exception):
+    """Nothing came in time."""
+
+
+class Frame(NamedTuple):
+    """One message; whoever takes it owns the descriptors."""
+
+    kind: int
+    data: bytes
+    fds: tuple[int, ...] = ()
+
+
+class Channel:
+    """One end of a socket. `takes_fds` is false where the other side is not trusted: then none arrive."""
+
+    def __init__(self, sock: socket.socket, *, takes_fds: bool) -> None:
+        """Own `sock` from now on."""
+        self.sock = sock
+        self._takes_fds = takes_fds
+        self._buffer = bytearray()
+        self._fds: deque[int] = deque()
+        self.received_bytes = 0
+        self.waited_s = 0.0
+
+    def send(
+        self, kind: int, data: Buffer = b"", fds: tuple[int, ...] = (), wait_s: float | None = None
+    ) -> None:
+        """Write one frame; raises `Closed`, or `Overdue` if the other side does not take it in time."""
+        view = memoryview(data).cast("B")
+        parts: list[Any] = [_HEADER.pack(len(view), kind, len(fds)), view]
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.sock.settimeout(wait_s)
+        try:
+            sent = self.sock.sendmsg(parts, ancillary)
+            if sent < _HEADER.size + len(view):
+                self._send_rest(parts, sent)
+        except TimeoutError:
+            raise Overdue from None
+        except OSError as error:
+            raise Closed(str(error)) from None
+
+    def _send_rest(self, parts: list[Any], sent: int) -> None:
+        for part in parts:
+            view = memoryview(part)
+            if sent < len(view):
+                self.sock.sendall(view[sent:])
+            sent = max(0, sent - len(view))
+
+    def receive(self, wait_s: float | None = None, most: int = MAX_FRAME_BYTES) -> Frame:
+        """The next frame. Raises `Overdue`, `Closed`, or `Malformed` for one of more than `most` bytes."""
+        until = None if wait_s is None else time.monotonic() + wait_s
+        self._fill(_HEADER.size, until)
+        size, kind, fds = _HEADER.unpack_from(self._buffer)
+        if size > most or fds > (_MAX_FDS if self._takes_fds else 0):
+            message = f"a frame of {size} bytes with {fds} descriptors"
+            raise Malformed(message)
+        end = _HEADER.size + size
+        self._fill(end, until)
+        with memoryview(self._buffer) as view:
+            data = bytes(view[_HEADER.size : end])
+        del self._buffer[:end]
+        if fds > len(self._fds):
+            raise Malformed("a frame lacks its descriptors")
+        return Frame(kind, data, tuple(self._fds.popleft() for _ in range(fds)))
+
+    def _fill(self, size: int, until: float | None) -> None:
+        while len(self._buffer) < size:
+            chunk = self._read(max(_READ_BYTES, size - len(self._buffer)), until)
+            if not chunk:
+                raise Closed("the other side is gone")
+            self._buffer += chunk
+            self.received_bytes += len(chunk)
+
+    def _read(self, most: int, until: float | None) -> bytes:
+        began = time.monotonic()
+        if until is not None and until <= began:
+            raise Overdue
+        self.sock.settimeout(None if until is None else until - began)
+        try:
+            if not self._takes_fds:
+                return self.sock.recv(most)
+            chunk, fds, flags, _ = socket.recv_fds(self.sock, most, _MAX_FDS)
+        except TimeoutError:
+            raise Overdue from None
+        except OSError as error:
+            raise Closed(str(error)) from None
+        finally:
+            self.waited_s += time.monotonic() - began
+        self._fds.extend(fds)
+        if flags & socket.MSG_CTRUNC:
+            raise Malformed("descriptors were lost")
+        return chunk
+
+    @property
+    def hung_up(self) -> bool:
+        """True if the other side is gone; asks, and waits for nothing."""
+        if self._buffer:
+            return False
+        self.sock.settimeout(0)
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    @property
+    def pending(self) -> bool:
+        """True if bytes were received that no frame has used yet."""
+        return bool(self._buffer)
+
+    def close(self) -> None:
+        """Close the socket and whatever descriptors nobody took."""
+        self.sock.close()
+        while self._fds:
+            os.close(self._fds.popleft())

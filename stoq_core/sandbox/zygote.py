@@ -1,0 +1,276 @@
+"""The zygote: started by exec with nothing, loads the sandbox plugins, forks children that share them.
+
+It reads what the broker says and never what a child says; it touches no payload.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from stoq_core.config import Config
+from stoq_core.errors import PluginLoadError, StoqError
+from stoq_core.registry import Plugins, Registry
+
+from . import child, protect
+from . import messages as wire
+from .facts import facts_of
+from .wire import Channel, Closed, Frame
+
+_STDERR = 2
+_FIRST_TOOL_FD = 20
+
+
+def main(fd: int) -> NoReturn:
+    """The process's whole life; `fd` is its end of the broker's socket."""
+    os.setsid()
+    os.chdir("/")
+    _silence(fd)
+    protect.make_opaque()
+    protect.adopt_orphans()
+    channel = Channel(socket.socket(fileno=fd), takes_fds=True)
+    try:
+        _Zygote(channel).run()
+    except Closed:
+        os._exit(0)
+    except StoqError as error:
+        channel.send(wire.FAILED, str(error).encode())
+    except Exception as error:  # noqa: BLE001 - it is told to the broker, which is all that listens
+        channel.send(wire.FAILED, f"the sandbox did not start: {type(error).__name__}: {error}".encode())
+    os._exit(1)
+
+
+def _silence(fd: int) -> None:
+    """Nothing inherited stays open, and what C libraries print goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for one in (0, 1, _STDERR):
+        os.dup2(nowhere, one)
+    os.closerange(3, fd)
+    os.closerange(fd + 1, 65_536)
+
+
+class _Zygote:
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        start = msgspec.msgpack.decode(channel.receive().data, type=wire.Start)
+        self._protector = protect.Protector(start.readable, start.broker_pid)
+        registry = Registry(Path(start.shipped), tuple(Path(one) for one in start.extra))
+        wanted = [("worker", name) for name in start.workers]
+        wanted += [("dispatcher", name) for name in start.dispatchers]
+        classes = [facts_of(kind, name, registry.load(kind, name)) for kind, name in wanted]
+        channel.send(wire.CLASSES, wire.ENCODE(classes))
+        settings = msgspec.msgpack.decode(channel.receive(most=1 << 30).data, type=wire.Settings)
+        config = msgspec.msgpack.decode(settings.config, type=Config)
+        self._bounds = protect.Bounds(
+            memory_bytes=settings.memory_bytes, payload_bytes=settings.payload_bytes, cpu_s=settings.cpu_s
+        )
+        self._plugins = Plugins(registry, config, side="sandbox")
+        self._registry = registry
+        self._warm()
+        loaded = [facts_of("worker", one.name, type(one), one) for one in self._plugins.loaded()]
+        loaded += [facts_of("dispatcher", one.name, type(one), one) for one in self._plugins.dispatchers]
+        self._alive: set[int] = set()
+        self._tools: set[int] = set()
+        self._wake, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        gc.collect()
+        gc.freeze()
+        channel.send(wire.READY, wire.ENCODE(loaded))
+
+    def _warm(self) -> None:
+        """Bring what the plugins need. One that starts a thread makes every later fork unsafe: refused."""
+        plugins: list[Any] = [*self._plugins.dispatchers, *self._plugins.loaded()]
+        for plugin in plugins:
+            plugin.warm()
+            if _threads() > 1:
+                raise PluginLoadError(
+                    f"{plugin.kind} {plugin.name!r} starts a thread when it is loaded or warmed up, and no"
+                    " child can be forked then; let it do that in scan()"
+                )
+
+    def run(self) -> None:
+        poll = select.poll()
+        poll.register(self._channel.sock, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while True:
+            if not self._channel.pending:
+                poll.poll()
+            with suppress(BlockingIOError):
+                while os.read(self._wake, 4_096):
+                    pass
+            self._reap()
+            if self._channel.pending or _readable(self._channel.sock):
+                self._answer(self._channel.receive(most=1 << 30))
+
+    def _answer(self, frame: Frame) -> None:
+        if frame.kind == wire.FORK:
+            self._fork(msgspec.msgpack.decode(frame.data, type=wire.Fork), frame.fds[0])
+        elif frame.kind == wire.KILL:
+            self._kill(msgspec.msgpack.decode(frame.data, type=int))
+        elif frame.kind == wire.DESCRIBE:
+            self._describe(frame.data.decode())
+        elif frame.kind == wire.RUN_TOOL:
+            self._tool(msgspec.msgpack.decode(frame.data, type=wire.RunTool), frame.fds)
+
+    # -- children ---------------------------------------------------------------------------------
+
+    def _fork(self, asked: wire.Fork, fd: int) -> None:
+        for name in asked.preload:
+            with suppress(StoqError):  # whoever needs it reports it
+                self._plugins.worker(name).warm()
+        uid = self._protector.next_uid()
+        pid = self._begin()
+        if pid == 0:
+            self._become_child(fd, uid)
+        os.close(fd)
+        self._channel.send(wire.FORKED, wire.ENCODE(wire.Forked(pid)))
+
+    def _begin(self) -> int:
+        pid = os.fork()
+        if pid:
+            self._alive.add(pid)
+            return pid
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return 0
+
+    def _become_child(self, fd: int, uid: int | None) -> NoReturn:
+        try:
+            gc.enable()
+            missing = self._protector.worker(uid, self._bounds)
+            os.dup2(fd, 3, inheritable=False)
+            os.closerange(4, 1_024)
+            channel = Channel(socket.socket(fileno=3), takes_fds=True)
+            child.run(channel, self._plugins, self._bounds, missing)
+        finally:
+            os._exit(72)
+
+    def _kill(self, pid: int) -> None:
+        if pid in self._alive:
+            with suppress(ProcessLookupError):
+                if pid in self._tools:
+                    os.killpg(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._alive:
+                self._alive.discard(pid)
+                if pid in self._tools:
+                    self._tools.discard(pid)
+                    self._end_strays(pid)
+                peak = used.ru_maxrss if sys.platform == "darwin" else used.ru_maxrss * 1024
+                self._channel.send(wire.EXITED, wire.ENCODE(wire.Exited(pid, status, peak)))
+
+    def _end_strays(self, group: int) -> None:
+        """Kill what a tool left running: its group, which it cannot leave; its orphans, which come here."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+        for _ in range(100):
+            strays = _children() - self._alive
+            if not strays:
+                return
+            for pid in strays:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+    # -- plugins ----------------------------------------------------------------------------------
+
+    def _describe(self, name: str) -> None:
+        """Say what a worker is that nobody named before; a fork loads it, so this process stays as it is."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._channel.send(wire.DESCRIBED, wire.ENCODE(self._described(name)))
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+
+    def _described(self, name: str) -> wire.Facts:
+        try:
+            worker = self._plugins.worker(name)
+            worker.warm()
+        except StoqError as error:
+            return wire.Facts("worker", name, error=str(error))
+        except Exception as error:  # noqa: BLE001 - a plugin's own code; told to whoever asked for it
+            return wire.Facts("worker", name, error=f"worker {name!r}: {type(error).__name__}: {error}")
+        facts = facts_of("worker", name, type(worker), worker)
+        facts.threads = _threads() > 1
+        return facts
+
+    # -- tools ------------------------------------------------------------------------------------
+
+    def _tool(self, asked: wire.RunTool, fds: tuple[int, ...]) -> None:
+        uid = self._protector.next_uid()
+        pid = self._begin()
+        if pid == 0:
+            self._become_tool(asked, fds, uid)
+        self._tools.add(pid)
+        for fd in fds:
+            os.close(fd)
+        self._channel.send(wire.FORKED, wire.ENCODE(wire.Forked(pid)))
+
+    def _become_tool(self, asked: wire.RunTool, fds: tuple[int, ...], uid: int | None) -> NoReturn:
+        from stoq_core.tools import environment
+
+        try:
+            os.setsid()
+            for one in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+                signal.signal(one, signal.SIG_DFL)
+            os.dup2(fds[0], 1)
+            os.dup2(fds[1], _STDERR)
+            paths = []
+            for at, fd in enumerate(fds[2:]):
+                os.dup2(fd, _FIRST_TOOL_FD + at, inheritable=True)
+                paths.append(f"/proc/self/fd/{_FIRST_TOOL_FD + at}")
+            words = [one if isinstance(one, str) else paths[one] for one in asked.arguments]
+            os.chdir(asked.folder)
+            if uid is not None:
+                os.chown(asked.folder, uid, uid)
+            bounds = msgspec.structs.replace(
+                self._bounds, file_bytes=asked.output_bytes, cpu_s=asked.cpu_s, files=256, threads=64
+            )
+            self._protector.tool(uid, bounds, asked.path, asked.folder)
+            os.execve(asked.path, [asked.path, *words], environment(asked.folder))  # noqa: S606 - no shell
+        except BaseException as error:  # noqa: BLE001 - said where the broker looks for it
+            os.write(_STDERR, f"cannot be run: {error}".encode())
+        finally:
+            os._exit(127)
+
+
+def _threads() -> int:
+    with suppress(OSError):
+        return len(os.listdir("/proc/self/task"))
+    import threading
+
+    return threading.active_count()
+
+
+def _children() -> set[int]:
+    with suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return {int(one) for one in file.read().split()}
+    return set()
+
+
+def _readable(sock: Any) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])

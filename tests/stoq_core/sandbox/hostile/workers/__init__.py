@@ -1,0 +1,1 @@
+"""Plugins for tests of the sandbox."""

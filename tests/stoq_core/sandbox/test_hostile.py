@@ -1,0 +1,146 @@
+"""Whatever a parser is made to do is contained and named, and the rest of the scan is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stoq_core.engine import Scanned
+from stoq_core.response import PayloadReport
+from tests.servers import free_port
+from tests.stoq_core.sandbox.stage import Stage, stage
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Stage]:
+    """One sandbox for all tests here: what one attack breaks, the next would notice."""
+    with stage() as one:
+        yield one
+
+
+def scanned(
+    sandbox: Stage, attack: str, argument: str = "", tail: bytes = b""
+) -> tuple[Scanned, PayloadReport]:
+    """Scan a payload that carries out the attack; the whole and the payload's own report."""
+    done = sandbox.scan(f"DO {attack} {argument}\n".encode() + tail)
+    report = done.reports[0]
+    assert report.result_of("hash")["sha256"] == report.sha256
+    assert report.result_of("hostile")["before"] == attack
+    assert report.result_of("later") == {"size": report.size}
+    child = done.reports[1]
+    assert (child.name, child.result_of("later")["size"]) == ("early", len(f"child of {attack}"))
+    return done, report
+
+
+KILLED = {
+    "crash": ("crashed", "SIGSEGV"),
+    "abort": ("crashed", "SIGABRT"),
+    "allocate": ("memory", "ran out of memory"),
+    "hoard": ("memory", "MiB"),
+    "loop_python": ("timeout", "stopped after 1000 ms"),
+    "loop_c": ("timeout", "killed"),
+    "loop_unlocked": ("timeout", "killed"),
+    "sleep_deaf": ("timeout", "killed"),
+    "disarm_and_loop": ("timeout", "killed"),
+    "flood": ("result_too_large", "more than it may"),
+    "hint_flood": ("malformed", "more than"),
+    "forge": ("malformed", "out of turn"),
+    "hang_up": ("crashed", "hung up"),
+    "leave 0": ("crashed", "exit code 0"),
+    "leave 7": ("crashed", "exit code 7"),
+    "garbage ffffffff0100": ("malformed", "a frame of"),
+    "garbage 030000000101000000": ("malformed", "descriptors"),
+    "garbage 0300000001008101": ("malformed", ""),
+    "garbage 010000000900ff": ("malformed", "kind 9"),
+    "garbage 01000000010090": ("timeout", "stopped"),
+    "garbage 010000000100c1": ("malformed", "protocol"),
+}
+
+
+@pytest.mark.parametrize("attack", KILLED)
+def test_one_that_is_stopped_is_named_and_all_else_is_there(sandbox: Stage, attack: str) -> None:
+    """Its earlier emits stay, the other workers run, and the verdict says what was not done."""
+    name, _, argument = attack.partition(" ")
+    done, report = scanned(sandbox, name, argument)
+    code, text = KILLED[attack]
+    [error] = [one for one in done.errors if one.plugin == "hostile"]
+    assert (error.code, error.payload_id) == (code, report.payload_id)
+    assert text in error.message
+    reasons = [one.reason.value for one in report.unread]
+    assert reasons == ["crashed" if code == "malformed" else code]
+
+
+def answers(sandbox: Stage, attack: str, argument: str = "", tail: bytes = b"") -> list[str]:
+    """What the system said to each of the attempts; nothing may be wrong with the scan."""
+    done, report = scanned(sandbox, attack, argument, tail)
+    assert not done.errors
+    said: str = report.result_of("hostile")["answer"]
+    return said.split(", ")
+
+
+EPERM, EACCES, EFBIG = "Operation not permitted", "Permission denied", "File too large"
+
+
+def test_no_process_and_no_program(sandbox: Stage) -> None:
+    """seccomp: fork, spawn and exec are refused in a worker."""
+    assert set(answers(sandbox, "fork_bomb")) == {EPERM}
+    assert set(answers(sandbox, "execute")) == {EPERM}
+
+
+def test_nothing_is_written(sandbox: Stage, tmp_path: Path) -> None:
+    """Seccomp and Landlock: no file is opened to write, no memory file made."""
+    tmp_path.chmod(0o777)
+    found = answers(sandbox, "fill_disk", str(tmp_path))
+    assert set(found) == {EACCES, EPERM}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_network(sandbox: Stage) -> None:
+    """seccomp: there are no sockets, not even to this machine."""
+    assert set(answers(sandbox, "network", str(free_port()))) == {EPERM}
+
+
+def test_nothing_is_read_but_libraries(sandbox: Stage, tmp_path: Path) -> None:
+    """Landlock, another user, an opaque parent: no environment, no memory, no home directory, no config."""
+    (tmp_path / "diary").write_text("mine")
+    pid = os.getpid()
+    paths = [
+        "/proc/1/environ", f"/proc/{pid}/environ", f"/proc/{pid}/mem", f"/proc/{pid}/maps",
+        "/etc/passwd", str(tmp_path / "diary"), os.path.expanduser("~/.profile"), "/proc/self/environ",
+    ]  # fmt: skip
+    found = answers(sandbox, "read", ":".join(paths))
+    assert set(found) <= {EACCES, "No such file or directory"}
+
+
+def test_no_other_process_is_touched(sandbox: Stage) -> None:
+    """seccomp: neither the broker nor the zygote can be traced, read or killed."""
+    assert set(answers(sandbox, "trace", str(os.getpid()))) == {EPERM}
+
+
+@pytest.mark.parametrize("size", [300_000, 6_000_000])
+def test_a_payload_cannot_be_changed(sandbox: Stage, size: int) -> None:
+    """The memory file is sealed: not written, not truncated, not grown, not mapped to write."""
+    found = answers(sandbox, "rewrite", tail=bytes(size))
+    assert set(found) <= {EPERM, EACCES, EFBIG}
+    assert len(found) == 5
+
+
+def test_the_attacks_of_one_request_side_by_side(sandbox: Stage) -> None:
+    """All at once, as payloads of one request: each is contained by itself."""
+    names = ["crash", "loop_c", "fork_bomb", "leave 0", "forge", "hang_up", "execute", "allocate"]
+    done = sandbox.scan(*(f"DO {one}\n".encode() for one in names), b"harmless")
+    roots = [one for one in done.reports if one.extracted_from is None]
+    assert len(roots) == len(names) + 1
+    assert all(one.result_of("later") and one.result_of("hash") for one in roots)
+    assert {one.code for one in done.errors} == {"crashed", "timeout", "malformed", "memory"}
+
+
+def test_what_was_in_force(sandbox: Stage) -> None:
+    """`stats.sandbox` names each protection, and why one is missing."""
+    facts: dict[str, Any] = sandbox.sandbox.facts
+    assert {"parent_opaque", "no_network", "rlimits", "landlock", "seccomp"} <= set(facts["protections"])
+    assert set(facts["missing"]) <= {"own_uid"}

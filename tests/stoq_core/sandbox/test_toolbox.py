@@ -1,0 +1,112 @@
+"""Tools run outside the worker's process, under the same protections, and only those that are declared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stoq_core.engine import Scanned
+from tests.servers import free_port
+from tests.stoq_core.sandbox.stage import Stage, stage
+
+SETTINGS: dict[str, Any] = {
+    "scan__always": ["tooled", "later"],
+    "sandbox__tools": {"script": "/bin/sh", "shell": "/bin/sh"},
+    "limits__worker_wall_ms": 2_000,
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Stage]:
+    """One sandbox for all tests here."""
+    with stage(**SETTINGS) as one:
+        yield one
+
+
+def run(sandbox: Stage, script: str) -> tuple[dict[str, Any], dict[str, int], Scanned]:
+    """Run a script as the tool; the worker's result, the children's sizes by name."""
+    done = sandbox.scan(f"#!script\n{script}\n".encode())
+    root = done.reports[0]
+    assert root.result_of("later") == {"size": root.size}
+    children = {one.name: one.size for one in done.reports if one.extracted_from == root.payload_id}
+    return root.result_of("tooled") or {}, children, done
+
+
+def test_outputs_come_back(sandbox: Stage) -> None:
+    """Standard output, error, exit code, and the files asked for; both bodies were there to read."""
+    script = 'read -r line < "$1"; echo "$line"; echo oops >&2; echo made > out; echo no > other; exit 3'
+    result, children, _ = run(sandbox, script)
+    assert result == {"code": 3, "stderr": "oops\n", "files": ["out"]}
+    assert children == {"stdout": 12, "out": 5}
+
+
+def test_it_may_run_and_write_nothing_else(sandbox: Stage, tmp_path: Path) -> None:
+    """Landlock and seccomp: no other program, no file outside its folder, no secrets, no sockets."""
+    tmp_path.chmod(0o777)
+    (tmp_path / "diary").write_text("mine")
+    attempts = [
+        "/bin/cat /dev/null", "/usr/bin/perl -v", f": > {tmp_path}/made", f"read x < {tmp_path}/diary",
+        f"read x < /proc/{os.getpid()}/environ", f"kill -9 {os.getpid()}", "read x < /etc/passwd",
+    ]  # fmt: skip
+    script = "\n".join(f"({one}) 2>/dev/null && echo done {at}" for at, one in enumerate(attempts))
+    result, children, _ = run(sandbox, script + "\nexit 0")
+    assert (result["code"], children["stdout"]) == (0, 0)
+    assert [one.name for one in tmp_path.iterdir()] == ["diary"]
+
+
+def test_its_links_are_not_followed(sandbox: Stage) -> None:
+    """A link in the place of an output is none; the shell has no `ln`, so a folder stands for it here."""
+    result, children, _ = run(sandbox, "echo x > ../out 2>/dev/null; exit 0")
+    assert (result["files"], list(children)) == ([], ["stdout"])
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("while :; do :; done", "timeout"),
+        ("(while :; do :; done) & exit 0", None),
+        ("while :; do echo more and more and more; done", "too_many_bytes"),
+        ("while :; do echo more and more and more; done > out", "too_many_bytes"),
+        ("n=0; while :; do n=$((n+1)); echo more > f$n; done", "too_many_bytes"),
+        ("boom() { boom | boom & }; boom; exit 0", None),
+    ],
+)
+def test_what_it_does_too_much_of(sandbox: Stage, script: str, code: str | None) -> None:
+    """Time, output, files and processes are bounded; nothing that it started lives on."""
+    before = strays(sandbox)
+    done = run(sandbox, script)[2]
+    assert [one.code for one in done.errors] == ([code] if code else [])
+    assert strays(sandbox) <= before
+
+
+def strays(sandbox: Stage) -> set[str]:
+    """Processes of the zygote's that run a shell."""
+    zygote = sandbox.sandbox._zygote.pid
+    children = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+    return {pid for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() in ("sh", "dash")}
+
+
+def test_only_declared_tools_run(sandbox: Stage) -> None:
+    """`shell` is placed by the settings, but no plugin declares it: named, with what to do."""
+    done = sandbox.scan(b"#other\n")
+    [error] = done.errors
+    assert (error.code, error.plugin) == ("tool_missing", "tooled")
+    assert "stoq doctor" in error.message
+    assert [one.reason.value for one in done.reports[0].unread] == ["plugin_missing"]
+
+
+def test_a_tool_has_no_network(sandbox: Stage) -> None:
+    """A program that can open sockets elsewhere cannot here; perl stands in for one."""
+    perl = "/usr/bin/perl"
+    if not Path(perl).exists():
+        pytest.skip("perl (apt-get install perl)")
+    with stage(**{**SETTINGS, "sandbox__tools": {"script": perl}}) as other:
+        script = f'use IO::Socket::INET; print defined(IO::Socket::INET->new("127.0.0.1:{free_port()}"))'
+        other.scan(f"{script} ? 'open' : \"$!\";".encode())
+        done = other.scan(b"socket(my $s, 2, 1, 0) ? print 'open' : print $!;")
+        child = done.reports[1]
+        assert (child.name, child.size) == ("stdout", len("Operation not permitted"))
