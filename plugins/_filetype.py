@@ -151,6 +151,8 @@ def identify(view: memoryview) -> FileType:
         return EMPTY
     head = bytes(view[:_HEAD_BYTES])
     kind = _by_prefix(head)
+    if (kind is None or kind.group == "archive") and bytes(view[-512:-500]) == _KOLY:
+        return _DMG  # such an image begins with its first chunk, which may be a bzip2 or xz stream
     if kind is ZIP:
         return _zip_kind(head)
     return kind or _by_offset(head, view) or _by_text(head) or UNKNOWN
@@ -171,7 +173,7 @@ def _by_prefix(head: bytes) -> FileType | None:
     return None
 
 
-def _by_offset(head: bytes, view: memoryview) -> FileType | None:  # noqa: C901 - a flat list of marks
+def _by_offset(head: bytes, view: memoryview) -> FileType | None:
     if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
         return TAR
     kind = _image_kind(head, view)
@@ -195,6 +197,8 @@ def _by_offset(head: bytes, view: memoryview) -> FileType | None:  # noqa: C901 
     return None
 
 
+_KOLY = b"koly\0\0\0\4\0\0\2\0"
+_DMG = _kind("application/x-apple-diskimage", "dmg", "archive")
 _NTFS = _kind("application/x-ntfs-image", "ntfs", "archive", "img")
 _FAT = _kind("application/x-fat-image", "fat", "archive", "img")
 _EXFAT = _kind("application/x-exfat-image", "exfat", "archive", "img")
@@ -213,10 +217,9 @@ def _image_kind(head: bytes, view: memoryview) -> FileType | None:
     if mark == b"BEA01" and bytes(view[0x8801:0x8804]) == b"NSR":
         return _UDF
     if len(view) >= 512:
-        trailer = bytes(view[-512:-504])
-        if trailer[:4] == b"koly":
-            return _kind("application/x-apple-diskimage", "dmg", "archive")
-        if trailer == b"conectix":
+        if bytes(view[-512:-508]) == b"koly":
+            return _DMG
+        if bytes(view[-512:-504]) == b"conectix":
             return _kind("application/x-vhd", "vhd", "archive")
     if head[510:512] == b"\x55\xaa":
         return _boot_kind(head)

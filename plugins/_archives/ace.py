@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from stoq_core.body import Body, BodyWriter
 from stoq_core.errors import Reason
 from stoq_core.payload import Payload
 
-from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, WrongPassword
+from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, WrongPassword, sliced
 
 _MOST_PASSWORD_BYTES = 50
 """ACE takes no longer ones."""
 
 
-def read_ace(payload: Payload) -> Iterator[Entry]:
+def read_ace(payload: Payload, room: int) -> Iterator[Entry]:
     """Every member; `plugin_missing` where acefile is not installed."""
     try:
         import acefile
@@ -37,12 +38,12 @@ def read_ace(payload: Payload) -> Iterator[Entry]:
             modified=one.datetime.strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         if member.kind == "file":
-            yield Entry(member, _opener(archive, one, member))
+            yield Entry(member, _opener(archive, one, member, room))
         else:
             yield Entry(member)
 
 
-def _opener(archive: Any, one: Any, member: Member) -> Any:
+def _opener(archive: Any, one: Any, member: Member, room: int) -> Any:
     def opened(passwords: Sequence[str]) -> Chunks:
         if not member.encrypted:
             return _blocks(archive, one, None)
@@ -50,16 +51,29 @@ def _opener(archive: Any, one: Any, member: Member) -> Any:
             raw = password.encode("utf-8", "replace")
             if not 0 < len(raw) <= _MOST_PASSWORD_BYTES:
                 continue
-            try:
-                for _ in _blocks(archive, one, raw):
-                    pass
-            except WrongPassword:
-                continue
-            member.password = password
-            return _blocks(archive, one, raw)
+            body = _kept(_blocks(archive, one, raw), room)
+            if body is not None:
+                member.password = password
+                return sliced(body.view())
         raise WrongPassword(member.name, len(passwords))
 
     return opened
+
+
+def _kept(blocks: Chunks, room: int) -> Body | None:
+    """What a password gives, up to `room` bytes; None for a wrong one.
+
+    Kept, since reading a member of a solid archive again would begin with the first member.
+    """
+    writer = BodyWriter()
+    try:
+        for block in blocks:
+            writer.write(block)
+            if writer.size > room:
+                break
+    except WrongPassword:
+        return None
+    return writer.finish()
 
 
 def _blocks(archive: Any, one: Any, password: bytes | None) -> Chunks:

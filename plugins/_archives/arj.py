@@ -5,12 +5,24 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from stoq_core.errors import Reason
 
-from .checks import checked
+from .checks import checked, fits
 from .dostime import dos_time
-from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, WrongPassword, name_of, refuse, sliced, timestamp
+from .entry import (
+    CHUNK_BYTES,
+    BadArchive,
+    Chunks,
+    Entry,
+    Member,
+    WrongPassword,
+    name_of,
+    refuse,
+    sliced,
+    timestamp,
+)
 from .lzhuf import fastest, lzhuf
 
 _MAGIC = b"\x60\xea"
@@ -24,8 +36,11 @@ _GOST = 2
 _METHODS = {0: "stored", 1: "lzhuf", 2: "lzhuf", 3: "lzhuf", 4: "fastest"}
 
 
-def read_arj(view: memoryview) -> Iterator[Entry]:
-    """Every member of the volume; one that goes on in the next volume is `truncated`."""
+def read_arj(view: memoryview, room: int) -> Iterator[Entry]:
+    """Every member of the volume; one that goes on in the next volume is `truncated`.
+
+    Passwords are tried on at most `room` bytes of what a member expands to.
+    """
     header, at = _header(view, 0)
     if header is None or header[6] != _MAIN:
         raise BadArchive(Reason.CORRUPT, "the archive does not begin with a main header")
@@ -38,7 +53,7 @@ def read_arj(view: memoryview) -> Iterator[Entry]:
             raise BadArchive(Reason.CORRUPT, "a header is too short")
         packed = int.from_bytes(header[12:16], "little")
         data = view[at : at + packed]
-        yield _entry(header, data, at, gost=gost)
+        yield _entry(header, data, at, None if gost else room)
         if len(data) < packed:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
         at += packed
@@ -66,7 +81,7 @@ def _header(view: memoryview, at: int) -> tuple[bytes | None, int]:
     return header, end + 2
 
 
-def _entry(header: bytes, data: memoryview, offset: int, *, gost: bool) -> Entry:
+def _entry(header: bytes, data: memoryview, offset: int, room: int | None) -> Entry:
     first, _, _, host, flags, method, kind, modifier = header[:8]
     time, date, _, size, crc = struct.unpack_from("<HHIII", header, 8)
     member = Member(
@@ -88,9 +103,9 @@ def _entry(header: bytes, data: memoryview, offset: int, *, gost: bool) -> Entry
     def opened(passwords: Sequence[str]) -> Chunks:
         if not member.encrypted or not len(data):
             return _plain(data, method, crc, size)
-        if gost:
+        if room is None:
             raise BadArchive(Reason.ENCRYPTED_ARCHIVE, f"{member.name}: encrypted with GOST")
-        return _decrypted(data, member, method, crc, modifier, passwords)
+        return _decrypted(data, _Lock(member, method, crc, modifier, room), passwords)
 
     return Entry(member, opened, offset)
 
@@ -107,24 +122,27 @@ def _plain(data: memoryview, method: int, crc: int, size: int) -> Chunks:
     return checked(chunks, zlib.crc32, crc, size)
 
 
-def _decrypted(
-    data: memoryview, member: Member, method: int, crc: int, modifier: int, passwords: Sequence[str]
-) -> Chunks:
+class _Lock(NamedTuple):
+    """What a password must fit: the member's data give this checksum, in at most `room` bytes."""
+
+    member: Member
+    method: int
+    crc: int
+    modifier: int
+    room: int
+
+
+def _decrypted(data: memoryview, lock: _Lock, passwords: Sequence[str]) -> Chunks:
     """With the first password whose data gives the right checksum: only that tells it from others."""
+    member = lock.member
     for password in passwords:
-        key = bytes(byte + modifier & 0xFF for byte in password.encode("utf-8", "replace"))
+        key = bytes(byte + lock.modifier & 0xFF for byte in password.encode("utf-8", "replace"))
         if not key:
             continue
         plain = memoryview(_xor(data, key))
-        try:
-            for _ in _plain(plain, method, crc, member.size):
-                pass
-        except BadArchive as error:
-            if error.reason is Reason.UNSUPPORTED_METHOD:
-                raise
-            continue
-        member.password = password
-        return _plain(plain, method, crc, member.size)
+        if fits(lambda p=plain: _plain(p, lock.method, lock.crc, member.size), lock.room):  # type: ignore[misc]
+            member.password = password
+            return _plain(plain, lock.method, lock.crc, member.size)
     raise WrongPassword(member.name, len(passwords))
 
 

@@ -24,7 +24,7 @@ class Bits:
     __slots__ = ("at", "count", "data", "held")
 
     def __init__(self, data: bytes | bytearray) -> None:
-        self.data = bytes(data) + b"\0" * _OVERRUN_BYTES
+        self.data = data + b"\0" * _OVERRUN_BYTES
         self.at = self.held = self.count = 0
 
     def fill(self) -> None:
@@ -64,7 +64,7 @@ class Bits:
 
 
 def codes(lengths: Sequence[int], *, partial: bool = False) -> list[int]:
-    """From code lengths (0 to 16) to a table of 65,536: the next 16 bits → symbol × 32 + length.
+    """From code lengths (0 to 16) to a table of 65,536: the next 16 bits → symbol * 32 + length.
 
     Codes that do not fill the code space are `corrupt` (unless `partial`, where unused codes mean
     symbol 0 of one bit); so are those that want more than there is.

@@ -1,4 +1,4 @@
-"""Archives that a program outside reads: one listing, one extraction to its standard output, split by size."""
+"""Archives that a program reads: one listing, one extraction to its standard output, split by size."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def read_by_7z(job: Job, payload: Payload, kind: str, passwords: Sequence[str]) 
     """
     for listed, password in _listings(job, payload.body, kind, passwords):
         locked = any(one.member.encrypted for one in listed)
-        words = ["x", "-so", *_words(kind, password), "--", payload]
+        words = ["x", "-so", *_words(kind, password), "--"]
         try:
-            run = job.tool("7z", words, output_bytes=job.total_left)
+            run = job.tool("7z", [*words, payload], output_bytes=job.total_left)
         except LimitReached:
             yield from (Entry(one.member) for one in listed)
             raise
@@ -60,8 +60,8 @@ def _listings(
 ) -> Iterator[tuple[list[Listed], str | None]]:
     """What 7-Zip lists, with each password that its headers accept; none is first, if nothing is locked."""
     for password in [None, *passwords[:_MOST_PASSWORDS]]:
-        words = ["l", "-slt", *_words(kind, password), "--", body]
-        run = job.tool("7z", words, output_bytes=_LISTING_BYTES)
+        words = ["l", "-slt", *_words(kind, password), "--"]
+        run = job.tool("7z", [*words, body], output_bytes=_LISTING_BYTES)
         listed = [Listed(*one) for one in parse_listing(run.stdout.content())]
         if run.code and not listed:
             said = run.stderr + run.stdout.view()[-4096:].tobytes().decode("utf-8", "replace")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from stoq_core.errors import Reason
+from stoq_core.job import Job
 
 from .dostime import dos_time
 from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse
@@ -37,7 +38,7 @@ class _Block(NamedTuple):
     size: int
 
 
-def read_cab(view: memoryview, room: int) -> Iterator[Entry]:
+def read_cab(view: memoryview, job: Job) -> Iterator[Entry]:
     """Every file; one that goes on in another cabinet of a set is `truncated`."""
     if len(view) < 36:
         raise BadArchive(Reason.TRUNCATED, "the file ends within the cabinet's header")
@@ -54,7 +55,7 @@ def read_cab(view: memoryview, room: int) -> Iterator[Entry]:
         if at + 8 > len(view):
             raise BadArchive(Reason.TRUNCATED, "the file ends within the cabinet's folders")
         folder = _Folder(*struct.unpack_from("<IHH", view, at))
-        solids.append((folder, Solid(_chunks(view, folder, data_reserve), room)))
+        solids.append((folder, Solid(_chunks(view, folder, data_reserve), job)))
         at += 8 + folder_reserve
     at = files_at
     for _ in range(file_count):
@@ -63,7 +64,7 @@ def read_cab(view: memoryview, room: int) -> Iterator[Entry]:
         size, start, index, date, time, attributes = struct.unpack_from("<IIHHHH", view, at)
         raw, at = _string(view, at + 16)
         member = Member(
-            name=name_of(raw, "utf-8" if attributes & _UTF8_NAME else "cp1252"),
+            name=name_of(raw, "utf-8" if attributes & _UTF8_NAME else "cp1252").replace("\\", "/"),
             size=size,
             modified=dos_time(date, time),
         )

@@ -45,3 +45,21 @@ def checked(chunks: Chunks, running: Running, expected: int, size: int) -> Chunk
         raise BadArchive(Reason.TRUNCATED, f"{seen} of {size} bytes are there")
     if value != expected:
         raise BadArchive(Reason.CORRUPT, "the checksum does not hold")
+
+
+def fits(make: Callable[[], Chunks], room: int) -> bool:
+    """True if the data that a password gives come out whole, or go on for longer than `room` bytes.
+
+    A method that is not read says nothing about the password: its error passes through.
+    """
+    seen = 0
+    try:
+        for chunk in make():
+            seen += len(chunk)
+            if seen > room:
+                return True
+    except BadArchive as error:
+        if error.reason is Reason.UNSUPPORTED_METHOD:
+            raise
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Apple disk images (UDIF): each partition as an image, from its table of chunks; raw, zlib, bzip2, xz, ADC."""
+"""Apple disk images (UDIF): each partition as an image, from its chunks; raw, zlib, bzip2, xz, ADC."""
 
 from __future__ import annotations
 
@@ -166,7 +166,8 @@ def adc(data: memoryview) -> Chunks:
             size, back = (code & 0x3F) + 4, int.from_bytes(data[at + 1 : at + 3], "big") + 1
             at += 3
         else:
-            size, back = (code >> 2 & 0x0F) + 3, ((code & 3) << 8 | int(data[at + 1] if at + 1 < end else 0)) + 1
+            low = data[at + 1] if at + 1 < end else 0
+            size, back = (code >> 2 & 0x0F) + 3, ((code & 3) << 8 | low) + 1
             at += 2
         if at > end or back > len(out):
             raise BadArchive(Reason.CORRUPT, "an ADC match points before the beginning")

@@ -74,7 +74,7 @@ class _Header:
         if not after <= at + total <= len(view):
             reason = Reason.TRUNCATED if at + total > len(view) else Reason.CORRUPT
             raise BadArchive(reason, f"the header at offset {at} claims {total} bytes")
-        return at + total
+        return at + int(total)
 
     def _extensions(self, view: memoryview, at: int, size: int, width: int) -> int:
         """Each holds its kind, its data and the size of the next; 0 ends them."""

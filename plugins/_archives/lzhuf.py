@@ -17,7 +17,7 @@ def lzhuf(data: memoryview, size: int, *, window: int, slots: int, slot_bits: in
     `window` is how far back a match reaches, `slots` how many distance codes there are, and
     `slot_bits` how many bits their count takes.
     """
-    decoder = _Decoder(Bits(data), window, slots, slot_bits)
+    decoder = _Decoder(Bits(bytes(data)), window, slots, slot_bits)
     return decoder.run(size)
 
 
@@ -139,7 +139,7 @@ def _table(lengths: list[int]) -> list[int]:
 
 def fastest(data: memoryview, size: int) -> Chunks:
     """ARJ's method 4: unary prefixes say how many bits a length and a distance take."""
-    bits, out, made = Bits(data), bytearray(), 0
+    bits, out, made = Bits(bytes(data)), bytearray(), 0
     while made < size:
         length = _prefixed(bits, 0, 7)
         if not length:

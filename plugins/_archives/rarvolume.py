@@ -38,7 +38,7 @@ def _rar4(head: bytes) -> bytes | None:
 
 
 def _rar5(head: bytes) -> bytes | None:
-    """Signature (8), then CRC-32 (4), and as variable integers size, type, flags, extra size, archive flags."""
+    """Signature (8), CRC-32 (4), then as variable integers size, type, flags, extra size, archive flags."""
     at = 12
     size, at = _number(head, at)
     end = at + size

@@ -68,7 +68,7 @@ def _header(view: memoryview, at: int) -> tuple[int, dict[int, bytes]]:
     if end > len(view):
         raise BadArchive(Reason.TRUNCATED, "the package ends within a header")
     wanted = {_NAME, _VERSION, _FORMAT, _COMPRESSOR, *_SCRIPTS}
-    tags = {}
+    tags: dict[int, bytes] = {}
     for n in range(count):
         tag, kind, offset, _ = struct.unpack_from(">IIII", view, at + 16 + 16 * n)
         if tag in wanted and kind in _STRING_TYPES and offset < size:

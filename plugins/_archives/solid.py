@@ -6,18 +6,22 @@ from collections.abc import Callable
 
 from stoq_core.body import Body, BodyWriter
 from stoq_core.errors import LimitReached, PluginError, Reason
+from stoq_core.job import Job
 
 from .entry import BadArchive, Chunks, sliced
 
+_RESERVED = 0.2
+"""The part of the time that is kept for handing out what was decompressed."""
+
 
 class Solid:
-    """What `make()` gives, decompressed when first asked for, up to `room` bytes.
+    """What `make()` gives, decompressed when first asked for, within the job's bytes and most of its time.
 
     An error half-way keeps what came before: the parts behind it raise it.
     """
 
-    def __init__(self, make: Callable[[], Chunks], room: int) -> None:
-        self._make, self._room = make, room
+    def __init__(self, make: Callable[[], Chunks], job: Job) -> None:
+        self._make, self._job = make, job
         self._body: Body | None = None
         self._problem: PluginError | None = None
 
@@ -32,13 +36,16 @@ class Solid:
 
     def _decoded(self) -> Body:
         if self._body is None:
-            writer, left = BodyWriter(), self._room
+            writer, left = BodyWriter(), self._job.total_left
+            reserve_ms = self._job.deadline.left_ms * _RESERVED
             try:
                 for chunk in self._make():
                     writer.write(chunk[:left])
                     left -= len(chunk)
                     if left < 0:
                         raise LimitReached(Reason.TOO_MANY_BYTES, "the data expands beyond the limits")
+                    if self._job.deadline.left_ms < reserve_ms:
+                        raise LimitReached(Reason.TIMEOUT, "the data takes too long to decompress")
             except PluginError as error:
                 self._problem = error
             except (IndexError, ValueError) as error:

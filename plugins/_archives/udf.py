@@ -100,7 +100,7 @@ class _Volume:
     def __init__(self, image: Image) -> None:
         """Raises `BadArchive` where there is no anchor or no volume."""
         self._image = image
-        self._block = 2048
+        self._block = self._logical = 2048
         self._starts: dict[int, int] = {}
         self._maps: list[int] = []
         self._metadata: dict[int, list[Extent]] = {}
@@ -169,7 +169,7 @@ class _Volume:
     def _offset(self, place: _Place) -> int:
         """Bytes from the image's start."""
         if place.partition in self._metadata:
-            wanted = place.block * self._logical
+            wanted: int = place.block * self._logical
             for start, size in self._metadata[place.partition]:
                 if wanted < size and start is not None:
                     return start + wanted
@@ -177,7 +177,8 @@ class _Volume:
             raise BadArchive(Reason.CORRUPT, "a block lies outside the metadata partition")
         if place.partition >= len(self._maps) or self._maps[place.partition] not in self._starts:
             raise BadArchive(Reason.CORRUPT, f"there is no partition {place.partition}")
-        return self._starts[self._maps[place.partition]] * self._block + place.block * self._logical
+        start = self._starts[self._maps[place.partition]] * self._block
+        return start + int(place.block * self._logical)
 
     def _tagged(self, place: _Place, *kinds: int) -> bytes:
         self._left -= 1

@@ -132,7 +132,8 @@ def _vhdx(image: Image) -> _Disk:
 def _has_log(image: Image) -> bool:
     """The current header (the greater sequence number) names a log that has yet to be replayed."""
     headers = [image.at(at, 64) for at in (64 * KiB, 128 * KiB)]
-    current = max((one for one in headers if one[:4] == b"head"), key=lambda one: one[8:16][::-1], default=b"")
+    valid = [one for one in headers if one[:4] == b"head"]
+    current = max(valid, key=lambda one: one[8:16][::-1], default=b"")
     return any(current[48:64])
 
 
@@ -142,7 +143,7 @@ def _regions(image: Image) -> dict[bytes, tuple[int, int]]:
         if table[:4] == b"regi":
             (count,) = struct.unpack_from("<I", table, 8)
             rows = (table[16 + 32 * n : 48 + 32 * n] for n in range(min(count, 2047)))
-            return {row[:16]: struct.unpack_from("<QI", row, 16) for row in rows}  # type: ignore[misc]
+            return {row[:16]: struct.unpack_from("<QI", row, 16) for row in rows}
     raise BadArchive(Reason.CORRUPT, "the disk has no region table")
 
 

@@ -12,8 +12,8 @@ from stoq_core.limits import MiB
 
 from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse
 from .extents import Image
-from .stream import decompressed
 from .singles import inflated
+from .stream import decompressed
 
 _MAX_TOC_BYTES = 64 * MiB
 _MAX_DEPTH = 64

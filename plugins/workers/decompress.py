@@ -48,8 +48,9 @@ class Decompress(Worker[DecompressOptions]):
 
     In process: zip (all usual methods, both encryptions), 7z, tar, gzip, bzip2, xz, lzma, zstd, lz4,
     brotli (by the name `.br`), compress (.Z), cpio, ar, deb, rpm, cab, arj, lzh, ace, xar, iso (Joliet,
-    Rock Ridge), udf, dmg, vhd, vhdx, disk images with partitions, squashfs. By a program: rar (listed by 7-Zip, read by unar);
-    wim, ntfs, fat, ext, hfs, apfs and the rare methods of the others (7-Zip); upx.
+    Rock Ridge), udf, dmg, vhd, vhdx, disk images with partitions, squashfs. By a program: rar (listed
+    by 7-Zip, read by unar); wim, ntfs, fat, ext, hfs, apfs and the rare methods of the others (7-Zip);
+    upx.
 
     Members reach no file system. Links and devices are listed, not followed. A wrong password is
     `encrypted_archive`, never an empty file. What could be read of damaged data is kept.
@@ -157,28 +158,30 @@ class _Work:
         try:
             chunks = entry.open(self.passwords)
         except PluginError as error:
-            self._failed(error, index)
+            self._failed(error, member, index)
             return None
         child, problem = self.job.salvage(chunks, name=member.name, **_facts(member))
+        if isinstance(problem, PluginError):
+            self._failed(problem, member, index)
         if member.password is not None:
             self.result.password = member.password
         if problem is None:
             return child
         if isinstance(problem, PluginError):
-            self._failed(problem, index)
-        else:
-            self.report(BadArchive(Reason.CORRUPT, f"{type(problem).__name__}: {problem}"))
+            return child if child.body.size else None
+        self.report(BadArchive(Reason.CORRUPT, f"{type(problem).__name__}: {problem}"))
         return child if child.body.size else None
 
-    def _failed(self, error: PluginError, index: int) -> None:
+    def _failed(self, error: PluginError, member: Member, index: int) -> None:
         """A member that was not read; a method that only zip tools know is tried again with 7-Zip."""
         if self.result.format == "zip" and error.reason is Reason.UNSUPPORTED_METHOD:
             self._unsupported[index] = error
+            member.password = None  # one that only passed the check of one byte
         else:
             self.report(error)
 
     def _rescue(self, payload: Payload, wanted: dict[int, PluginError] | None) -> Iterator[Child]:
-        """What py7zr or the zip reader cannot decompress, by 7-Zip: all, or the members of these positions."""
+        """What the libraries cannot decompress, by 7-Zip: all, or the members at these positions."""
         if self.result.password is not None:
             self.passwords = [self.result.password, *self.passwords]
         entries = list(read_by_7z(self.job, payload, self.result.format, self.passwords))
@@ -187,9 +190,7 @@ class _Work:
         for index, entry in enumerate(entries):
             if entry.open is None or (wanted is not None and index not in wanted):
                 continue
-            child, problem = self.job.salvage(
-                entry.open(()), name=entry.member.name, **_facts(entry.member)
-            )
+            child, problem = self.job.salvage(entry.open(()), name=entry.member.name, **_facts(entry.member))
             if entry.member.password is not None:
                 self.result.password = entry.member.password
             if isinstance(problem, PluginError):
@@ -210,9 +211,10 @@ class _Work:
                 yield from self._rescue(payload, self._unsupported)
             except LimitReached:
                 raise
-            except PluginError:
-                for error in self._unsupported.values():
-                    self.report(error)
+            except PluginError as error:
+                locked = error.reason is Reason.ENCRYPTED_ARCHIVE
+                for one in [error] if locked else self._unsupported.values():
+                    self.report(one)
         if zipped.problem is None:
             yield from self._extra(view[zipped.end :], "trailing", zipped.end)
 
