@@ -252,7 +252,13 @@ def vhd(image: bytes, *, dynamic: bool = True, block: int = 65_536) -> bytes:
             body += b"\xff" * 512 + plain.ljust(block, b"\0")
         else:
             table += b"\xff" * 4
-    return bytes(footer) + bytes(header.ljust(1024, b"\0")) + table.ljust(body_at - table_at, b"\xff") + body + bytes(footer)
+    return (
+        bytes(footer)
+        + bytes(header.ljust(1024, b"\0"))
+        + table.ljust(body_at - table_at, b"\xff")
+        + body
+        + bytes(footer)
+    )
 
 
 def mbr(partition: bytes, start: int = 8) -> bytes:
