@@ -18,8 +18,15 @@ from .limits import MiB
 if TYPE_CHECKING:  # what only running a tool needs is imported there: a tenth of a cold start
     import subprocess
 
-SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin", "/opt/bin", "/opt/homebrew/bin")
-"""Where a tool is looked for that `sandbox.tools` does not place; the caller's PATH is not asked."""
+SEARCHED = (
+    *("/usr/lib/7zip", "/usr/lib/p7zip"),
+    *("/usr/local/bin", "/usr/bin", "/bin", "/opt/bin", "/opt/homebrew/bin"),
+)
+"""Where a tool is looked for that `sandbox.tools` does not place; the caller's PATH is not asked.
+
+Debian's /usr/bin/7z is a script that starts another program, which the sandbox lets no tool do: the
+program itself comes first.
+"""
 
 STDERR_BYTES = 64 * 1024
 """What is kept of what a tool says on standard error."""

@@ -52,7 +52,8 @@ class Image:
     def fits(self, extents: Sequence[Extent]) -> bool:
         """Count these ranges; False once more than twice the image's size was named: a bomb of overlaps."""
         self._current.add(tuple(extents))
-        self._named += sum(size for _, size in extents)
+        whole = len(self.view)
+        self._named += sum(max(0, min(size, whole - at)) for at, size in extents if at is not None)
         return self._named <= _TIMES * len(self.view) + _SPARE_BYTES
 
     def chunks(self, extents: Sequence[Extent]) -> Chunks:
