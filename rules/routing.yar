@@ -11,3 +11,15 @@ rule zip_behind_other_bytes
     condition:
         not $local at 0 and $local and $end in (filesize - 66000 .. filesize)
 }
+
+rule packed_with_upx
+{
+    meta:
+        description = "A program with UPX's mark, which upx may unpack"
+        plugin = "decompress"
+    strings:
+        $mark = "UPX!"
+    condition:
+        (uint16(0) == 0x5A4D or uint32(0) == 0x464C457F or uint32(0) == 0xFEEDFACE or uint32(0) == 0xFEEDFACF)
+        and ($mark in (0 .. 8192) or $mark in (filesize - 8192 .. filesize))
+}

@@ -191,7 +191,7 @@ def unpack_upx(job: Job, payload: Payload) -> Iterator[Entry]:
 
     A program that only holds the mark, such as upx itself, is no archive: nothing is yielded.
     """
-    run = job.tool("upx", ["-d", "-q", "-o", "unpacked", payload], files=["unpacked"],
+    run = job.tool("upx", ["-d", "-q", "-o", "unpacked", payload], files=["unpacked"], copied=True,
                    output_bytes=job.bytes_left)  # fmt: skip
     body = run.files.get("unpacked")
     if body is None or not body.size:

@@ -103,7 +103,7 @@ class Decompress(Worker[DecompressOptions]):
             work.report(error)
         except (struct.error, IndexError, ValueError, OverflowError) as error:
             work.report(BadArchive(Reason.CORRUPT, f"the structure does not hold: {error}"))
-        if work.result.count or work.opened:
+        if work.result.count or (work.opened and kind != "upx"):  # a program with UPX's mark alone is none
             yield work.result
 
     def _passwords(self, job: Job) -> list[str]:

@@ -43,6 +43,7 @@ def stored(name: str) -> bytes:
 SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     "eicar_test_file": ([eicar(), eicar() + b"\r\n"], [b"see: " + eicar(), eicar() + bytes(200)]),
     "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30)]),
+    "packed_with_upx": ([pe([b"UPX0"], b"UPX!"), b"\x7fELF" + bytes(90) + b"UPX!" + bytes(36)], [pe([b".text"]), b"UPX!"]),
     "pe_packed_upx": ([pe([b"UPX0", b"UPX1"], b"UPX!")], [pe([b".text"], b"UPX!"), pe([b"UPX0"])]),
     "pe_packer_section_name": ([pe([b".text", b".vmp0"]), pe([b".themida"])], [pe([b".text", b".data"])]),
     "pe_injects_into_processes": (
