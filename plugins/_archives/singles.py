@@ -16,6 +16,7 @@ from .stream import decompressed, inner_name
 LZ4_LEGACY_MAGIC = b"\x02\x21\x4c\x18"
 _LZ4_FRAME_MAGIC = b"\x04\x22\x4d\x18"
 _LZ4_BLOCK_BYTES = 8 * MiB
+_PROBE_BYTES = 4 * MiB
 _LZ4_BOUND = _LZ4_BLOCK_BYTES + _LZ4_BLOCK_BYTES // 255 + 16
 
 
@@ -29,11 +30,14 @@ def is_brotli(view: memoryview) -> bool:
     """True where the beginning decodes: brotli has no magic, so a name that ends in `.br` may lie."""
     import brotli
 
+    decoder = brotli.Decompressor()
     try:
-        made = brotli.Decompressor().process(bytes(view[:4096]), output_buffer_limit=1)
+        for at in range(0, min(len(view), _PROBE_BYTES), CHUNK_BYTES):
+            if decoder.process(bytes(view[at : at + CHUNK_BYTES]), output_buffer_limit=1):
+                return True
     except brotli.error:
         return False
-    return bool(made) or len(view) <= 4096
+    return True
 
 
 def inflated(view: memoryview) -> Chunks:

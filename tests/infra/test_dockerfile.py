@@ -60,7 +60,7 @@ def test_the_image_installs_the_tools_and_nothing_else() -> None:
 
 
 def test_the_packages_exist_here() -> None:
-    """apt would install them: all on the image's Debian, those that an older one has on that."""
+    """Apt would install them: all on the image's Debian, those that an older one has on that."""
     if shutil.which("apt-get") is None:
         pytest.skip("apt-get knows the packages: a Debian or Ubuntu is needed")
     known = [

@@ -133,6 +133,12 @@ def test_streams(name: str, content: bytes) -> None:
         assert cut.reasons & {"truncated", "corrupt"}
 
 
+def test_brotli_whose_tables_are_large() -> None:
+    """A stream whose first block begins with kilobytes of tables is told as brotli, too."""
+    content = b"".join(Path(one).read_bytes() for one in (brotli.__file__, sys.executable))[:3_000_000]
+    assert unpacked(brotli.compress(content, quality=5), "x.br") == {"x": content}
+
+
 def test_brotli_needs_its_name() -> None:
     """A name alone makes no brotli: what does not decode is left alone, and nothing is reported."""
     assert not unpack(brotli.compress(TEXT), "f.bin").children
