@@ -10,13 +10,14 @@ from typing import NamedTuple
 from stoq_core.body import Body
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
+from stoq_core.limits import MiB
 from stoq_core.payload import Payload
 
 from .entry import BadArchive, Chunks, Entry, Member, WrongPassword, sliced
 from .rarvolume import alone
 from .seven_listing import parse_listing
 
-_LISTING_BYTES = 64 * 1024 * 1024
+_LISTING_BYTES = 16 * MiB
 _MOST_PASSWORDS = 40
 
 

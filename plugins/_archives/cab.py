@@ -50,12 +50,12 @@ def read_cab(view: memoryview, job: Job) -> Iterator[Entry]:
         at += 4 + header_reserve
     for _ in range(2 * bool(flags & _PREVIOUS) + 2 * bool(flags & _NEXT)):
         _, at = _string(view, at)
-    solids = []
+    solids, shelf = list[tuple[_Folder, Solid]](), list[Solid]()
     for _ in range(folder_count):
         if at + 8 > len(view):
             raise BadArchive(Reason.TRUNCATED, "the file ends within the cabinet's folders")
         folder = _Folder(*struct.unpack_from("<IHH", view, at))
-        solids.append((folder, Solid(_chunks(view, folder, data_reserve), job)))
+        solids.append((folder, Solid(_chunks(view, folder, data_reserve), job, shelf)))
         at += 8 + folder_reserve
     at = files_at
     for _ in range(file_count):

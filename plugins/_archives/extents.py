@@ -22,7 +22,7 @@ class Image:
 
     def __init__(self, view: memoryview) -> None:
         self.view = view
-        self._named = 0
+        self._named = self._walked = 0
         self._earlier: set[tuple[Extent, ...]] = set()
         self._current: set[tuple[Extent, ...]] = set()
 
@@ -32,6 +32,13 @@ class Image:
         if len(data) < size:
             raise BadArchive(Reason.TRUNCATED, f"the image ends before offset {offset + size}")
         return data
+
+    def folder(self, offset: int, size: int) -> bytes:
+        """A folder's bytes; folders, too, are together no larger than twice the image."""
+        self._walked += size
+        if self._walked > _TIMES * len(self.view) + _SPARE_BYTES:
+            raise BadArchive(Reason.RATIO, "the image's folders are together larger than the image can hold")
+        return self.at(offset, size)
 
     def seen(self, extents: Sequence[Extent]) -> bool:
         """True if another tree of the image named exactly these ranges already."""

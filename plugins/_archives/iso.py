@@ -143,7 +143,7 @@ def _file(
 def _records(image: Image, tree: _Tree, extent: int, size: int) -> Iterator[_Record]:
     if size > _MAX_FOLDER_BYTES:
         raise BadArchive(Reason.CORRUPT, f"a folder claims {size} bytes")
-    data = image.at(extent * tree.block, size)
+    data = image.folder(extent * tree.block, size)
     at = 0
     while at < size:
         length = data[at]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from stoq_core.errors import Reason
+from stoq_core.limits import MiB
 
 from .entry import CHUNK_BYTES, BadArchive, Chunks
 
 _CLEAR = 256
 _FIRST_BITS = 9
+_MAX_TABLE_BYTES = 128 * MiB
+"""Strings of a table that is never cleared grow with what is decompressed."""
 
 
 def unlzw(view: memoryview) -> Chunks:
@@ -33,6 +36,7 @@ class _Lzw:
         self._most_bits = max(most_bits, 10)  # with a table of 512 strings, compress still goes on to 10
         self._most_strings = 1 << most_bits
         self._clears = clears
+        self._room = _MAX_TABLE_BYTES
         self._literals = [bytes((n,)) for n in range(256)] + ([b""] if clears else [])
 
     def run(self, data: memoryview) -> Chunks:
@@ -50,6 +54,7 @@ class _Lzw:
                 group >>= bits
                 if code == _CLEAR and self._clears:
                     table, previous, bits = self._literals.copy(), b"", _FIRST_BITS
+                    self._room = _MAX_TABLE_BYTES
                     break
                 previous = self._string(table, code, previous)
                 out.append(previous)
@@ -72,4 +77,7 @@ class _Lzw:
             raise BadArchive(Reason.CORRUPT, f"code {code} stands for nothing yet")
         if previous and len(table) < self._most_strings:
             table.append(previous + string[:1])
+            self._room -= len(previous)
+            if self._room < 0:
+                raise BadArchive(Reason.TOO_LARGE, "the table of strings is larger than 128 MiB")
         return string

@@ -20,13 +20,16 @@ class Solid:
     An error half-way keeps what came before: the parts behind it raise it.
     """
 
-    def __init__(self, make: Callable[[], Chunks], job: Job) -> None:
-        self._make, self._job = make, job
+    def __init__(self, make: Callable[[], Chunks], job: Job, shelf: list[Solid]) -> None:
+        """`shelf` is shared by all of an archive: one of them is held at a time."""
+        self._make, self._job, self._shelf = make, job, shelf
         self._body: Body | None = None
         self._problem: PluginError | None = None
 
     def part(self, start: int, size: int) -> Chunks:
         """The bytes from `start` on; raises behind what there is of them."""
+        if not size:
+            return
         view = self._decoded().view()[start : start + size]
         yield from sliced(view)
         if len(view) < size:
@@ -36,6 +39,9 @@ class Solid:
 
     def _decoded(self) -> Body:
         if self._body is None:
+            for other in self._shelf:
+                other._body = None  # noqa: SLF001 - the same class's own
+            self._shelf[:] = [self]
             writer, left = BodyWriter(), self._job.total_left
             reserve_ms = self._job.deadline.left_ms * _RESERVED
             try:
@@ -44,7 +50,7 @@ class Solid:
                     left -= len(chunk)
                     if left < 0:
                         raise LimitReached(Reason.TOO_MANY_BYTES, "the data expands beyond the limits")
-                    if self._job.deadline.left_ms < reserve_ms:
+                    if self._job.deadline.left_ms <= reserve_ms:
                         raise LimitReached(Reason.TIMEOUT, "the data takes too long to decompress")
             except PluginError as error:
                 self._problem = error

@@ -17,6 +17,8 @@ from .stream import decompressed
 _COMPRESSORS = {1: "zlib", 2: "lzma", 4: "xz", 5: "lz4", 6: "zstd"}
 _META_BYTES = 8192
 _MAX_META_BYTES = 128 * MiB
+_MAX_READ_BYTES = 512 * MiB
+"""Of metadata altogether: many entries may name the same large inode or folder."""
 _MAX_FOLDERS = 50_000
 _MAX_DEPTH = 64
 _NO_FRAGMENT = 0xFFFFFFFF
@@ -79,6 +81,7 @@ class _Squashfs:
         self._inodes, self._folders, self._fragment_table = struct.unpack_from("<QQQ", view, 64)
         self._meta: dict[int, tuple[bytes, int]] = {}
         self._meta_left = _MAX_META_BYTES
+        self._read_left = _MAX_READ_BYTES
         self._recent: dict[int, bytes] = {}
         if not 4096 <= self._block <= MiB:
             raise BadArchive(Reason.CORRUPT, f"blocks of {self._block} bytes do not exist")
@@ -118,6 +121,9 @@ class _Squashfs:
 
     def _meta_bytes(self, at: int, offset: int, size: int) -> bytes:
         """Metadata from `offset` in the block at `at` on, across blocks."""
+        self._read_left -= size
+        if self._read_left < 0:
+            raise BadArchive(Reason.TOO_MANY_BYTES, "the image has more metadata than is read")
         out = bytearray()
         while len(out) < size:
             plain, at = self._meta_block(at)

@@ -235,7 +235,9 @@ class _Volume:
         node = self.node(place)
         if node.kind != _FOLDER_TYPE or node.size > _MAX_FOLDER_BYTES:
             raise BadArchive(Reason.CORRUPT, f"the folder at block {place.block} is none")
-        data = b"".join(bytes(chunk) for chunk in self._image.chunks(node.extents))
+        data = b"".join(
+            bytes(size) if start is None else self._image.folder(start, size) for start, size in node.extents
+        )
         at = 0
         while at + 38 <= len(data):
             if data[at : at + 2] != b"\x01\x01":

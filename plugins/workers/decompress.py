@@ -131,6 +131,10 @@ class _Work:
         """Each member that is a file, as a child; the listing goes on when no child fits any more."""
         full: LimitReached | None = None
         for index, entry in enumerate(entries):
+            if index >= _MOST_RECORDS:
+                raise LimitReached(Reason.TOO_MANY_PAYLOADS, f"only {_MOST_RECORDS} members are listed")
+            if self.job.deadline.expired:
+                raise LimitReached(Reason.TIMEOUT, "there are more members than can be listed in time")
             self._list(entry.member)
             if entry.open is None or full is not None:
                 continue
