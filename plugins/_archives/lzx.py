@@ -156,11 +156,11 @@ class Lzx:
             lengths[at : at + count] = [value] * count
             at += count
 
-    def _decode(self, until: int) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot loop: no calls but refills
+    def _decode(self, until: int) -> None:  # noqa: PLR0915 - the hot loop: no calls but refills
         out, bits = self._history, self._bits
         main, lengths, aligned = self._main, self._length, self._aligned
         careful = self._kind == _ALIGNED
-        r0, r1, r2 = self._recent
+        recent = self._recent
         held, count = bits.held, bits.count
         size = len(out)
         window = self._window
@@ -184,14 +184,9 @@ class Lzx:
                 length += entry >> 5
             length += 2
             slot = symbol >> 3
-            if slot == 0:
-                offset = r0
-            elif slot == 1:
-                offset, r1 = r1, r0
-                r0 = offset
-            elif slot == 2:
-                offset, r2 = r2, r0
-                r0 = offset
+            if slot < 3:
+                offset = recent[slot]
+                recent[slot], recent[0] = recent[0], offset
             else:
                 if count < 33:
                     bits.held, bits.count = held, count
@@ -208,7 +203,7 @@ class Lzx:
                 else:
                     count -= extra
                     offset += held >> count & (1 << extra) - 1
-                r0, r1, r2 = offset, r0, r1
+                recent[:] = offset, recent[0], recent[1]
             if offset > size or offset > window or offset <= 0:
                 raise BadArchive(Reason.CORRUPT, "an LZX match points before the beginning")
             if offset >= length:
@@ -217,7 +212,6 @@ class Lzx:
                 out += (out[size - offset :] * (length // offset + 1))[:length]
             size += length
         bits.held, bits.count = held, count
-        self._recent = [r0, r1, r2]
 
     def _translated(self, frame: bytes, position: int) -> bytes:
         """Undo the translation of x86 call addresses, which stops after 32,768 frames."""

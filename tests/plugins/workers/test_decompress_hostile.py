@@ -6,9 +6,11 @@ import bz2
 import lzma
 import struct
 import time
+import tomllib
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import brotli
@@ -21,12 +23,16 @@ from plugins._archives.bits import Bits, codes
 from plugins._archives.dmg import adc
 from plugins._archives.entry import BadArchive
 from plugins._archives.rarvolume import alone
+from plugins._archives.readers import READERS
 from plugins._archives.seven_listing import parse_listing
 from plugins._filetype import identify
+from plugins.dispatchers.filetype import Filetype
+from plugins.workers import decompress
 from plugins.workers.decompress import Decompress
 from stoq_core.body import Body
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.testing import FakeClock, Ran, make, payload, run
+from tests.kit import Source, scan
 from tests.plugins.workers import archive_makers as made
 
 TEXT = b"hello world, hello archive\n" * 300
@@ -324,6 +330,28 @@ def test_ordinary_files_are_left_alone() -> None:
 def test_marks(content: bytes, label: str) -> None:
     """Each format is told by its mark, at whichever end it stands."""
     assert identify(memoryview(content)).label == label
+
+
+def test_every_format_is_routed() -> None:
+    """Whatever a reader opens is sent to it by the shipped table, as a container; so is what nobody opens."""
+    routes = tomllib.loads((Path(decompress.__file__).parent.parent / "routes.toml").read_text())
+    for label in {*READERS, "zip", "7z"} - {
+        "upx",
+        "lz4-legacy",
+    }:  # a rule routes the one, a mark tells the other
+        assert routes[label] == {"workers": ["decompress"], "container": True}, label
+    assert routes["exfat"] == {"workers": [], "container": True}
+
+
+def test_a_plain_scan_opens_each_level() -> None:
+    """Without a flag: a cabinet in a disk in a VHD, down to the text, by types and names alone."""
+    inner = made.cab({"note.txt.br": brotli.compress(TEXT)})
+    found = Source({})
+    found._workers, found.dispatchers = {"decompress": make(Decompress)}, (make(Filetype),)
+    done = scan(found, made.vhd(made.mbr(inner)))
+    path = [one.name for one in done.reports[1:]]
+    assert path == ["disk.img", "1 type 0x06.img", "note.txt.br", "note.txt"]
+    assert not done.unread
 
 
 @settings(max_examples=200, deadline=None)
