@@ -163,7 +163,7 @@ def _by_prefix(head: bytes) -> FileType | None:
         if head.startswith(prefix):
             return kind
     for prefix, kind in _SHORT:
-        if head.startswith(prefix):
+        if head.startswith(prefix) and _plausible(kind.label, head):
             return kind
     if head[:2] == b"MZ":
         at = int.from_bytes(head[0x3C:0x40], "little") if len(head) >= 64 else 0
@@ -171,6 +171,15 @@ def _by_prefix(head: bytes) -> FileType | None:
             return PE
         return _kind("application/x-dosexec", "mz", "executable", "exe")
     return None
+
+
+def _plausible(label: str, head: bytes) -> bool:
+    """Two bytes alone are no mark: what else the header must hold where nothing longer tells."""
+    if label == "arj":  # a main header of a sane size
+        return len(head) < 11 or (head[10] == 2 and 30 <= head[4] <= head[2] | head[3] << 8 <= 2600)
+    if label == "compress":  # two reserved bits, 9 to 16 bits a code
+        return len(head) < 3 or (not head[2] & 0x60 and 9 <= head[2] & 0x1F <= 16)
+    return True
 
 
 def _by_offset(head: bytes, view: memoryview) -> FileType | None:
@@ -188,7 +197,7 @@ def _by_offset(head: bytes, view: memoryview) -> FileType | None:
         return _kind("video/mp4", "mp4", "video")
     if head[7:14] == b"**ACE**":
         return _kind("application/x-ace-compressed", "ace", "archive")
-    if head[2:4] in (b"-l", b"-p") and head[4:5] in (b"h", b"z", b"m") and head[6:7] == b"-":
+    if re.match(rb"..-(?:lh[0-9dx]|lz[45s]|pm[0-2s])-.{13}[\0-\3]", head, re.DOTALL):
         return _kind("application/x-lzh-compressed", "lzh", "archive")
     if head[:3] == b"\x5d\x00\x00" and len(head) > 13 and head[12] in (0x00, 0xFF):
         return _kind("application/x-lzma", "lzma", "archive")
