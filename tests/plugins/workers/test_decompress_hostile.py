@@ -326,7 +326,8 @@ def test_ordinary_files_are_left_alone() -> None:
         (b"\x02\x21\x4c\x18" + bytes(9), "lz4"), (bytes(3) + b"NTFS    " + bytes(499) + b"\x55\xaa", "ntfs"),
         (bytes(54) + b"FAT16" + bytes(451) + b"\x55\xaa", "fat"),
         (bytes(1024) + b"H+\0\x04" + bytes(99), "hfs"),
-        (bytes(32) + b"NXSB" + bytes(99), "apfs"), (b"xx-lh5-".ljust(20, b"x") + b"\1", "lzh"), (b"encrcdsa", "dmg"),
+        (bytes(32) + b"NXSB" + bytes(99), "apfs"), (b"xx-lh5-".ljust(20, b"x") + b"\1", "lzh"),
+        (b"encrcdsa", "dmg"),
         (bytes(1080) + b"\x53\xef" + bytes(100), "ext"),
     ],
 )  # fmt: skip
