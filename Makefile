@@ -82,7 +82,7 @@ format: setup-dev ## Put the sources into shape
 lock: setup-dev ## Write requirements*.txt and package-lock.json anew (ARGS=--upgrade for newer versions)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python infra/lock.py $(ARGS)
 
-docs: setup ## Write plugins/README.md anew from the plugins' classes
+docs: setup ## Write plugins/README.md, docs/findings.md and the schema anew from classes and rules
 	@$(BIN)/python infra/docs.py $(ARGS)
 
 rules: rules/build/.ready ## Compile rules/ into one ruleset

@@ -1,32 +1,41 @@
-"""Write plugins/README.md and docs/result.schema.json from the classes; `--check`: fail if one is stale."""
+"""Write the generated documents from the classes and the rules; `--check`: fail if one is stale."""
 
 from __future__ import annotations
 
 import difflib
-import inspect
 import re
 import sys
-import types
-import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
 
 import msgspec
 
-from stoq_core.options import Secret
+from plugins._attack_names import NAMES
+from plugins._rule_split import split
+from plugins._rules import ROUTING, SHIPPED, compile_sources, read_sources
+from plugins._yara import meta_of, score, words
+from stoq_core.describe import UNSET, Field, does, explains, fields, parts, says
 from stoq_core.plugin import KINDS, Plugin, Worker
 from stoq_core.registry import Registry
 from stoq_core.schema import json_schema
+from stoq_core.verdict import MALICIOUS, SUSPICIOUS
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGUE = ROOT / "plugins" / "README.md"
+FINDINGS = ROOT / "docs" / "findings.md"
 SCHEMA = ROOT / "docs" / "result.schema.json"
-_BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥", "max_length": "length ≤"}
 _HEAD = """# Plugins
 
 Written by `make docs` from the plugins' classes: change those, not this file. Options stand in
 `stoq.toml` under `[KIND.NAME]`; `stoq plugin NAME` shows the same for the plugins of your machine.
+What the plugins find stands in [docs/findings.md](../docs/findings.md), too.
+"""
+_FINDINGS_HEAD = f"""# Findings
+
+Written by `make docs` from the plugins' classes and the meta of `rules/*.yar`: change those, not this
+file. A payload's score is the sum over its distinct findings, a request's is that of its highest payload:
+from {SUSPICIOUS} on it is suspicious, from {MALICIOUS} on malicious. Names of techniques are MITRE ATT&CK's.
 """
 
 
@@ -35,31 +44,30 @@ def catalogue(registry: Registry) -> str:
     found = [(one.kind, one.name, registry.load(one.kind, one.name)) for one in registry]
     found.sort(key=lambda one: (KINDS.index(one[0]), one[1]))
     lines = [_HEAD, "| kind | name | does |", "|---|---|---|"]
-    lines += [f"| {kind} | [{name}](#{kind}-{name}) | {_cell(_does(cls))} |" for kind, name, cls in found]
+    lines += [f"| {kind} | [{name}](#{kind}-{name}) | {_cell(does(cls))} |" for kind, name, cls in found]
     for kind, name, cls in found:
         lines += ["", *_section(kind, name, cls)]
     return "\n".join(lines) + "\n"
 
 
-def _does(cls: type[Plugin[Any]]) -> str:
-    doc = inspect.getdoc(sys.modules[cls.__module__]) or ""
-    return doc.partition("\n\n")[0].replace("\n", " ")
-
-
 def _section(kind: str, name: str, cls: type[Plugin[Any]]) -> Iterator[str]:
-    yield f"## {kind} {name}"
-    yield ""
-    yield _does(cls)
-    yield ""
-    yield inspect.cleandoc(cls.__doc__ or "")
+    yield from (f"## {kind} {name}", "", does(cls), "", explains(cls))
     yield from _facts(cls)
-    yield from _table("option", cls.options_type, defaults=True)
+    yield from _fields("option", fields(cls.options_type, defaults=True))
     result = getattr(cls, "result", None)
     if result is not None:
-        yield from _table("result", result, defaults=False)
+        for title, part in {"result": result, **parts(result)}.items():
+            yield from ("", f"{'Result: ' if part is result else ''}{says(part)}")
+            yield from _fields(title, fields(part, defaults=False))
     if cls.errors:
-        yield from ("", "| error | means |", "|---|---|")
-        yield from (f"| `{code}` | {_cell(means)} |" for code, means in sorted(cls.errors.items()))
+        rows = [(f"`{code}`", _cell(means)) for code, means in sorted(cls.errors.items())]
+        yield from ("", *_table(("error", "means"), rows))
+    if cls.findings:
+        found = [
+            (f"`{one}`", str(value), _cell(means), ", ".join(attack))
+            for one, (value, means, attack) in sorted(cls.findings.items())
+        ]
+        yield from ("", *_table(("finding", "score", "means", "ATT&CK"), found))
 
 
 def _facts(cls: type[Plugin[Any]]) -> Iterator[str]:
@@ -72,65 +80,81 @@ def _facts(cls: type[Plugin[Any]]) -> Iterator[str]:
         if not cls.essential:
             facts.append("not essential: without it a payload still counts as examined")
     facts += [f"needs `{module}` ({_cell(advice)})" for module, advice in sorted(cls.libraries.items())]
+    facts += [f"runs the program `{tool}` ({_cell(advice)})" for tool, advice in sorted(cls.tools.items())]
     if facts:
-        yield ""
-        yield "; ".join(facts).capitalize() + "."
+        text = "; ".join(facts)
+        yield from ("", f"{text[0].upper()}{text[1:]}.")
 
 
-def _table(title: str, struct: type[msgspec.Struct], *, defaults: bool) -> Iterator[str]:
-    fields = msgspec.structs.fields(struct)
-    if not fields:
+def _fields(title: str, rows: list[Field]) -> Iterator[str]:
+    if not rows:
         return
-    hints = get_type_hints(struct, include_extras=True)
-    yield ""
-    yield f"| {title} | type |{' default |' if defaults else ''} about |"
-    yield f"|---|---|{'---|' if defaults else ''}---|"
-    for field in fields:
-        hint = hints[field.name]
-        shown = f" {_default(field)} |" if defaults else ""
-        yield f"| `{field.encode_name}` | {_cell(_type(hint))} |{shown} {_cell(_about(hint))} |"
-
-
-def _default(field: msgspec.structs.FieldInfo) -> str:
-    if field.required:
-        return "none: must be set"
-    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    return f"`{msgspec.json.encode(value).decode()}`"
-
-
-def _type(hint: Any) -> str:
-    """A type as a reader of stoq.toml would call it."""
-    origin, args = get_origin(hint), get_args(hint)
-    if origin is typing.Annotated:
-        return _type(args[0])
-    if origin is typing.Literal:
-        return " or ".join(msgspec.json.encode(one).decode() for one in args)
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(_type(one) for one in args)
-    if origin in (list, tuple, set, frozenset):
-        return f"list of {_type(args[0])}"
-    if origin is dict:
-        return f"table of {_type(args[1])}"
-    if hint is Secret:
-        return "secret (`env:NAME`, `file:PATH`)"
-    names = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "nothing"}
-    return names.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def _about(hint: Any) -> str:
-    notes = [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, msgspec.Meta)]
-    texts = [one.description for one in notes if one.description]
-    bounds = [
-        f"{sign} {value}"
-        for one in notes
-        for name, sign in _BOUNDS.items()
-        if (value := getattr(one, name)) is not None
+    if rows[0].default is None:
+        cells = [(f"`{one.name}`", _cell(one.type), _cell(one.about)) for one in rows]
+        yield from ("", *_table((title, "type", "about"), cells))
+        return
+    more = [
+        (
+            f"`{one.name}`",
+            _cell(one.type),
+            UNSET if one.default == UNSET else f"`{one.default}`",
+            _cell(one.about),
+        )
+        for one in rows
     ]
-    return "; ".join([*texts, *bounds])
+    yield from ("", *_table((title, "type", "default", "about"), more))
+
+
+def _table(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(titles)} |"
+    yield f"|{'---|' * len(titles)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
 
 
 def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
+
+
+class Row(NamedTuple):
+    """A finding: its name, score, meaning, techniques, and the plugin or rule file that makes it."""
+
+    name: str
+    score: int
+    means: str
+    attack: tuple[str, ...]
+    source: str
+
+
+def findings(registry: Registry) -> list[Row]:
+    """What plugins declare and what the shipped rules' meta gives a score, by name."""
+    rows = [
+        Row(name, value, means, attack, f"{one.kind} `{one.name}`")
+        for one in registry
+        for name, (value, means, attack) in registry.load(one.kind, one.name).findings.items()
+    ]
+    sources = read_sources([SHIPPED])
+    files = {piece.rule: file for _, file, text in sources for piece in split(text).pieces}
+    for rule in compile_sources(sources).rules:
+        meta = meta_of(rule.metadata)
+        if rule.namespace != ROUTING and score(meta):
+            means = str(meta.get("description", ""))
+            source = f"`rules/{files[rule.identifier]}`"
+            rows.append(Row(rule.identifier, score(meta), means, words(meta, "attack"), source))
+    return sorted(rows)
+
+
+def findings_text(registry: Registry) -> str:
+    """The table of findings."""
+    rows = [
+        (f"`{one.name}`", str(one.score), _cell(one.means), _cell(_techniques(one.attack)), one.source)
+        for one in findings(registry)
+    ]
+    return "\n".join([_FINDINGS_HEAD, *_table(("finding", "score", "means", "ATT&CK", "from"), rows)]) + "\n"
+
+
+def _techniques(attack: tuple[str, ...]) -> str:
+    return ", ".join(f"{one} {NAMES.get(one, '')}".strip() for one in attack)
 
 
 def schema_text() -> str:
@@ -141,7 +165,9 @@ def schema_text() -> str:
 def main() -> int:
     """Write the files, or with `--check` say how they are stale; the exit code."""
     stale = 0
-    for file, made in ((CATALOGUE, catalogue(Registry(ROOT / "plugins"))), (SCHEMA, schema_text())):
+    registry = Registry(ROOT / "plugins")
+    made_files = {CATALOGUE: catalogue(registry), FINDINGS: findings_text(registry), SCHEMA: schema_text()}
+    for file, made in made_files.items():
         there = file.read_text("utf-8") if file.exists() else ""
         if "--check" not in sys.argv:
             file.parent.mkdir(exist_ok=True)

@@ -29,6 +29,8 @@ TEXT = _kind("text/plain", "txt", "text")
 ZIP = _kind("application/zip", "zip", "archive")
 TAR = _kind("application/x-tar", "tar", "archive")
 BROTLI = _kind("application/x-brotli", "brotli", "archive", "br")
+FAT = _kind("application/x-mach-binary", "macho", "executable", "")
+CLASS = _kind("application/java-vm", "class", "executable")
 PE = _kind("application/vnd.microsoft.portable-executable", "pe", "executable", "exe")
 
 # First four bytes → the prefixes to compare in full, longest first.
@@ -76,7 +78,7 @@ for _prefix, _type in (
     (b"encrcdsa", _kind("application/x-apple-diskimage", "dmg", "archive")),
     (b"vhdxfile", _kind("application/x-vhdx", "vhdx", "archive")),
     (b"\x7fELF", _kind("application/x-elf", "elf", "executable", "")),
-    (b"\xca\xfe\xba\xbe", _kind("application/x-mach-binary", "macho", "executable", "")),
+    (b"\xca\xfe\xba\xbe", FAT),
     (b"\xfe\xed\xfa\xce", _kind("application/x-mach-binary", "macho", "executable", "")),
     (b"\xfe\xed\xfa\xcf", _kind("application/x-mach-binary", "macho", "executable", "")),
     (b"\xce\xfa\xed\xfe", _kind("application/x-mach-binary", "macho", "executable", "")),
@@ -130,6 +132,10 @@ _TEXT_KINDS: tuple[tuple[re.Pattern[bytes], FileType], ...] = (
         _kind("text/html", "html", "text"),
     ),
     (re.compile(rb"\A\s{0,64}<svg[\s>]", re.IGNORECASE), _kind("image/svg+xml", "svg", "image")),
+    (
+        re.compile(rb"\A\s{0,64}<[?!A-Za-z][^\0]{0,3900}?ns\.adobe\.com/xdp/"),
+        _kind("application/vnd.adobe.xdp+xml", "xdp", "document"),
+    ),
     (re.compile(rb"\A\s{0,64}<\?xml"), _kind("text/xml", "xml", "text")),
     (re.compile(rb"\A\s{0,64}[\[{]\s*[\"\[{\]}0-9]"), _kind("application/json", "json", "text")),
     (
@@ -161,7 +167,8 @@ def identify(view: memoryview) -> FileType:
 def _by_prefix(head: bytes) -> FileType | None:
     for prefix, kind in _PREFIXES.get(head[:4], ()):
         if head.startswith(prefix):
-            return kind
+            # a class's version (45 and up) stands where the other format counts its architectures
+            return CLASS if kind is FAT and int.from_bytes(head[4:8], "big") >= 45 else kind
     for prefix, kind in _SHORT:
         if head.startswith(prefix) and _plausible(kind.label, head):
             return kind

@@ -60,7 +60,9 @@ def split(text: str) -> Split:
         if found["skip"] is not None:
             continue
         if found["comment"]:
-            at = _comment_end(text, at, closes=at <= last_close)
+            closes = at <= last_close
+            at = _comment_end(text, at, closes=closes)
+            begin = begin if closes or wants_name else -1  # no rule begins before what never closes
             continue
         if wants_name:
             starts.append((begin, _NO_NAME if word is None or word in _KEYWORDS else word))

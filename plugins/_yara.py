@@ -111,14 +111,15 @@ def describe(rule: Any, view: memoryview, options: YaraOptions) -> YaraMatch:
         for pattern in rule.patterns
         for one in pattern.matches[: options.strings_limit]
     ]
-    return YaraMatch(rule.identifier, rule.namespace, list(rule.tags), _meta(rule.metadata), strings)
+    return YaraMatch(rule.identifier, rule.namespace, list(rule.tags), meta_of(rule.metadata), strings)
 
 
 def _hex(view: memoryview, match: Any, options: YaraOptions) -> str:
     return view[match.offset : match.offset + min(match.length, options.data_bytes)].hex()
 
 
-def _meta(pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def meta_of(pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """A rule's meta as the result shows it; bytes in hex, a key that is repeated holds a list."""
     meta: dict[str, Any] = {}
     for key, value in pairs:
         plain = value.hex() if isinstance(value, bytes) else value
@@ -136,6 +137,14 @@ def words(meta: dict[str, Any], key: str) -> tuple[str, ...]:
     value = meta.get(key, "")
     text = ",".join(str(one) for one in value) if isinstance(value, list) else str(value)
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def score(meta: dict[str, Any]) -> int:
+    """The score that a rule's meta gives; rules of others also write it as text; a truth value is none."""
+    value = meta.get("score")
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value[:9])
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _scan(payload: Payload, rules: Ruleset, allowed_ms: int) -> tuple[Any, ...]:

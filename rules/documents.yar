@@ -50,19 +50,47 @@ rule office_dde_command
         filesize < 10MB and (($dde and ($word or $rtf at 0)) or $csv)
 }
 
-rule pdf_runs_on_open
+/* Many forms calculate in JavaScript, and some scripts print or scroll when a document is opened: that
+   alone is worth a look, not a suspicion. */
+rule pdf_javascript_on_open
 {
     meta:
-        description = "PDF that starts JavaScript or a program when it is opened"
-        score = 300
+        description = "PDF that starts JavaScript when it is opened"
+        score = 100
+        attack = "T1059.007"
+    strings:
+        $open = /\/OpenAction[\s<\[\/0-9]/
+        $js = /\/(JavaScript|JS)[\s<\[(\/]/
+    condition:
+        uint32(0) == 0x46445025 and $open and $js
+}
+
+rule pdf_javascript_unpacks_code
+{
+    meta:
+        description = "PDF whose JavaScript unpacks code or starts an attached file"
+        score = 500
+        attack = "T1059.007, T1027"
+    strings:
+        $js = /\/(JavaScript|JS)[\s<\[(\/]/
+        $unpack = /\beval\s{0,4}\\?\(\s{0,4}(unescape|String\.fromCharCode|util\.unpackBytes|app\.doc\.)/
+        $spray = /unescape\s{0,4}\\?\(\s{0,4}["']%u[0-9a-fA-F]{4}%u[0-9a-fA-F]{4}/
+        $launch = /exportDataObject\s{0,4}\\?\(\s{0,4}\{[^}]{0,100}nLaunch\s{0,4}:\s{0,4}[12]/
+    condition:
+        uint32(0) == 0x46445025 and $js and any of ($unpack, $spray, $launch)
+}
+
+rule pdf_starts_program
+{
+    meta:
+        description = "PDF with an action that starts a program"
+        score = 600
         attack = "T1204.002"
     strings:
-        $open = /\/(OpenAction|AA)[\s<\[\/0-9]/
-        $js = /\/(JavaScript|JS)[\s<\[(\/]/
         $launch = /\/Launch[\s>\/]/
-        $program = /\/F\s{0,8}\([^)]{0,200}(cmd|powershell|\.exe)/ nocase
+        $program = /\/F\s{0,8}\([^)]{0,200}(cmd|powershell|mshta|wscript|\.exe|\.scr|\.bat|\.vbs|\.js|\.hta)\b/ nocase
     condition:
-        uint32(0) == 0x46445025 and (($open and $js) or ($launch and $program))
+        uint32(0) == 0x46445025 and $launch and $program
 }
 
 rule rtf_equation_exploit

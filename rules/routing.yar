@@ -4,12 +4,90 @@ rule zip_behind_other_bytes
 {
     meta:
         description = "A zip whose first member does not stand at the start, such as a self-extracting one"
-        plugin = "decompress"
+        plugin = "decompress, xyz"
     strings:
         $end = { 50 4B 05 06 }
         $local = { 50 4B 03 04 }
     condition:
-        not $local at 0 and $local and $end in (filesize - 66000 .. filesize)
+        // the end record leads to a directory; programs that deal with zips hold the marks as constants
+        not $local at 0 and $local and for any i in (1 .. #end) : (
+            @end[i] > filesize - 66000 and (
+                uint32(@end[i] - uint32(@end[i] + 12)) == 0x02014b50
+                or uint32(uint32(@end[i] + 16)) == 0x02014b50
+                or uint32(@end[i] - 20) == 0x07064b50
+            )
+        )
+}
+
+rule swf_inside_other_bytes
+{
+    meta:
+        description = "A Flash movie, plain or compressed, that is not the whole payload"
+        plugin = "swfcarve"
+    strings:
+        $plain = /FWS[\x01-\x32][\x00-\xff]{3}\x00[\x08-\xf8]/
+        $zlib = { 43 57 53 ?? ?? ?? ?? ?? 78 ( 01 | 5E | 9C | DA ) }
+        $lzma = { 5A 57 53 ?? ?? ?? ?? ?? ?? ?? ?? ?? 5D 00 00 }
+    condition:
+        for any of them : ( @ > 0 )
+}
+
+rule base64_of_a_file
+{
+    meta:
+        description = "Base64 whose first letters stand for a program, an archive or a document"
+        plugin = "b64decode"
+    strings:
+        // MZ, zip, PDF, ELF, gzip, RTF, OLE, 7z, RAR
+        $file = /(^|[^A-Za-z0-9+\/]|\\[nrt])(TV[opqr]|UEsDB|JVBERi0|f0VMR|H4sI|e1xydGY|0M8R4KGx|N3q8r|UmFyIR)[A-Za-z0-9+\/_-]{50}/
+        $wide = /(TV[opqr]|UEsDB|JVBERi0|f0VMR|H4sI|e1xydGY|0M8R4KGx|N3q8r|UmFyIR)[A-Za-z0-9+\/_-]{50}/ wide
+        $mail = "\nMIME-Version:" nocase
+        $part = "\nContent-Transfer-Encoding: base64" nocase
+        $package = "ns.adobe.com/xdp/"
+    condition:
+        // mail and XDP have workers of their own
+        any of ($file, $wide) and not ($mail in (0 .. 16384) and $part) and not $package
+}
+
+rule program_hidden_by_xor
+{
+    meta:
+        description = "The text of a DOS stub under a key of one byte"
+        plugin = "xordecode"
+        xor_plaintext_for_string_dos = "This program cannot be run in DOS mode"
+        xor_plaintext_for_string_win = "This program must be run under Win"
+    strings:
+        $dos = "This program cannot be run in DOS mode" xor(1-255)
+        $win = "This program must be run under Win" xor(1-255)
+    condition:
+        any of them
+}
+
+rule words_hidden_by_xor
+{
+    meta:
+        description = "What downloaders and loaders call, under a key of one byte"
+        plugin = "xorsearch"
+    strings:
+        $a = "URLDownloadToFile" xor(1-255)
+        $b = "GetProcAddress" xor(1-255)
+        $c = "WScript.Shell" xor(1-255)
+        $d = "http://" xor(1-255)
+        $e = "https://" xor(1-255)
+    condition:
+        any of them
+}
+
+rule xml_data_package
+{
+    meta:
+        description = "XML that carries a PDF as base64"
+        plugin = "xdpcarve"
+    strings:
+        $package = "ns.adobe.com/xdp/" ascii wide
+        $chunk = /<([A-Za-z_][A-Za-z0-9_.-]{0,63}:)?chunk[\s>]/ nocase ascii wide
+    condition:
+        all of them
 }
 
 rule packed_with_upx

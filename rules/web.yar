@@ -16,7 +16,16 @@ rule html_smuggles_file
         $long = /["'][A-Za-z0-9+\/]{400}/
         $tag = /<(html|script|body|svg)/ nocase
     condition:
-        filesize < 30MB and $tag and $decode and $blob and $long and ($save1 or ($url and $save2 and $click))
+        // close together and in a page: large libraries hold all of these words somewhere
+        filesize < 30MB and $tag in (0 .. 4096) and $long and for any i in (1 .. #decode) : (
+            $blob in (@decode[i] - 2000 .. @decode[i] + 2000) and (
+                $save1 in (@decode[i] - 4000 .. @decode[i] + 4000) or (
+                    $url in (@decode[i] - 4000 .. @decode[i] + 4000)
+                    and $save2 in (@decode[i] - 4000 .. @decode[i] + 4000)
+                    and $click in (@decode[i] - 4000 .. @decode[i] + 4000)
+                )
+            )
+        )
 }
 
 rule html_password_form_to_elsewhere

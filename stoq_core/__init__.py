@@ -12,7 +12,7 @@ from .errors import (
     StoreError,
     Unread,
 )
-from .job import Archive, Child, Dispatch, Finding, Hint, Job
+from .job import Archive, Child, Dispatch, Finding, Hint, Job, On
 from .limits import Deadline, GiB, KiB, Limits, MiB, RequestLimits
 from .options import Options, Secret, about
 from .payload import ObjectRef, OpaquePayload, Payload, PayloadMeta, Request, RequestMeta
@@ -42,6 +42,7 @@ __all__ = [
     "Limits",
     "MiB",
     "ObjectRef",
+    "On",
     "OpaquePayload",
     "Options",
     "Payload",

@@ -9,7 +9,7 @@ import msgspec
 
 from .body import Body
 from .errors import ErrorReport, LimitReached, PluginError, Reason, Unread
-from .job import Archive, Child, Dispatch, Finding, Hint
+from .job import Archive, Child, Dispatch, Finding, Hint, On
 from .limits import Budget, RequestLimits
 from .payload import PayloadMeta
 from .values import ValueLimits, plain, plain_text
@@ -17,17 +17,36 @@ from .values import ValueLimits, plain, plain_text
 _MAX_EMITS = 20_000
 _MAX_TEXT = 4_096
 _MAX_REPORTS = 100
+_MAX_SCORE = 1_000_000
 _SAFE_INTEGER = 2**53
 
 
 class EmitChecker:
     """One plugin's emits on one payload; counts them and turns each into what the journal holds."""
 
-    __slots__ = ("_budget", "_emits", "_keys", "_limits", "_may_dispatch", "_plugin", "_values")
+    __slots__ = (
+        "_budget", "_decorates", "_emits", "_keys", "_limits", "_may_dispatch", "_may_lower", "_plugin",
+        "_values",
+    )  # fmt: skip
 
-    def __init__(self, plugin: str, limits: RequestLimits, budget: Budget, *, may_dispatch: bool) -> None:
-        """`budget` is the examination's own; children are paid from it when they are received."""
+    def __init__(
+        self,
+        plugin: str,
+        limits: RequestLimits,
+        budget: Budget,
+        *,
+        may_dispatch: bool,
+        decorates: bool = False,
+        may_lower: bool = False,
+    ) -> None:
+        """`budget` is the examination's own; children are paid from it when they are received.
+
+        A plugin that `decorates` may say which payload a finding is `On`; one that `may_lower` may give
+        negative scores.
+        """
         self._plugin = plugin
+        self._decorates = decorates
+        self._may_lower = may_lower
         self._budget = budget
         self._may_dispatch = may_dispatch
         self._limits = limits
@@ -44,9 +63,9 @@ class EmitChecker:
         if self._emits > _MAX_EMITS:
             raise LimitReached(Reason.RESULT_TOO_LARGE, f"more than {_MAX_EMITS} emits", allowed=_MAX_EMITS)
         if kind is Finding:
-            found = _finding(emit)
-            self._spend(len(found.name) + len(found.detail) + 64)
-            return (found,)
+            return (self._found(emit),)
+        if kind is On:
+            return (self._on(emit),)
         if kind is Dispatch:
             return (self._dispatch(emit),)
         if kind is Hint:
@@ -56,6 +75,11 @@ class EmitChecker:
         if kind is Archive:
             return (Archive(keep=bool(emit.keep)),)
         return self._result(emit)
+
+    def _found(self, emit: Finding) -> Finding:
+        found = _finding(emit, may_lower=self._may_lower)
+        self._spend(len(found.name) + len(found.detail) + 64)
+        return found
 
     def _left(self) -> ValueLimits:
         """What this plugin's results, findings, dispatches and hints may still take."""
@@ -104,6 +128,13 @@ class EmitChecker:
             body, truncated = Body(bytes(body.view()[:room])), reason
         self._budget.spend(body.size)
         return Child(body=body, meta=checked_meta(child.meta), truncated=truncated)
+
+    def _on(self, emit: On) -> On:
+        if not self._decorates:
+            raise PluginError("wrong_type", "only a decorator may speak of other payloads")
+        if not isinstance(emit.payload_id, str) or not isinstance(emit.finding, Finding):
+            raise PluginError("wrong_type", "On has a payload's id and a Finding")
+        return On(emit.payload_id, self._found(emit.finding))
 
     def _dispatch(self, emit: Dispatch) -> Dispatch:
         if not self._may_dispatch:
@@ -193,13 +224,15 @@ def checked_meta(meta: Any) -> PayloadMeta:
     )
 
 
-def _finding(emit: Finding) -> Finding:
+def _finding(emit: Finding, *, may_lower: bool) -> Finding:
     if not isinstance(emit.name, str) or not isinstance(emit.score, int):
         raise PluginError("wrong_type", "a Finding has a name (text) and a score (whole number)")
-    if emit.score < 0:
+    if emit.score < 0 and not may_lower:
         raise PluginError("negative_score", f"{_short(emit.name)!r}: only `reputation` may lower a score")
     attack = tuple(_short(one) for one in emit.attack if isinstance(one, str))
-    return Finding(_short(emit.name), min(emit.score, 1_000_000), _short(str(emit.detail)), attack)
+    return Finding(
+        _short(emit.name), max(-_MAX_SCORE, min(emit.score, _MAX_SCORE)), _short(str(emit.detail)), attack
+    )
 
 
 def _hint(emit: Hint) -> Hint:

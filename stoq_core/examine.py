@@ -266,7 +266,10 @@ class _Examination:
                 if emit is END:
                     break
                 for checked in checker.check(emit):
-                    yield self._note(Emitted(key, checked))
+                    if type(checked) is ErrorReport:
+                        yield self._report(checked)
+                    else:
+                        yield self._note(Emitted(key, checked))
             except PluginError as error:
                 if error.code == "wrong_type" and emits.alive:
                     yield from self._failed(label, plugin, error, reports)

@@ -41,6 +41,13 @@ class Finding(msgspec.Struct, frozen=True):
     attack: tuple[str, ...] = ()
 
 
+class On(msgspec.Struct, frozen=True):
+    """A decorator's finding about one payload; a bare `Finding` of a decorator is the first root's."""
+
+    payload_id: str
+    finding: Finding
+
+
 class Hint(msgspec.Struct, frozen=True):
     """Something that helps with related payloads; kind `password` is the one in use."""
 

@@ -16,7 +16,7 @@ from .emits import EmitChecker
 from .engine import Engine, PluginIndex
 from .errors import ErrorReport, PluginError, Reason, StoreError, Unread
 from .executor import Executor
-from .job import Finding
+from .job import Finding, On
 from .limits import Budget, Deadline
 from .payload import ObjectRef, Payload, PayloadMeta, Request, RequestMeta, root_id, scan_id_for
 from .plugin import ArchiveContext, Archiver, Connector, Decorator
@@ -184,8 +184,7 @@ class Pipeline:
         response.stats.bytes = scanned.stats.bytes
         response.stats.payloads = scanned.stats.payloads
         response.stats.plugin_ms = {k: round(v, 3) for k, v in sorted(scanned.stats.plugin_ms.items())}
-        decorated = self._decorate(response)
-        response.verdict = judge(response, decorated, scanned.unread)
+        self._decorate(response, scanned.unread)
         response.stats.wall_ms = round((time.perf_counter() - began) * 1000, 3)
         return response, failures
 
@@ -212,24 +211,31 @@ class Pipeline:
                 failures.append(failure)
                 errors.append(_report_of(f"archiver:{name}", failure, report.payload_id))
 
-    def _decorate(self, response: ScanResponse) -> list[FoundIn]:
-        findings: list[FoundIn] = []
+    def _decorate(self, response: ScanResponse, unread: Sequence[Unread]) -> None:
+        """Each decorator sees the verdict so far; what it finds is in it before the next one runs."""
+        response.verdict = judge(response, (), unread)
         for name, decorator in self.broker.decorators.items():
             budget = Budget(self.config.limits, input_bytes=0, bytes_left=0, children_left=0)
-            checker = EmitChecker(f"decorator:{name}", self.config.limits, budget, may_dispatch=False)
+            checker = EmitChecker(
+                f"decorator:{name}", self.config.limits, budget,
+                may_dispatch=False, decorates=True, may_lower=decorator.may_lower,
+            )  # fmt: skip
+            findings: list[FoundIn] = []
             try:
                 for emit in decorator.decorate(response):
                     for checked in checker.check(emit):
-                        if isinstance(checked, Finding):
-                            findings.append(FoundIn(plugin=name, payload_id=None, finding=checked))
+                        if isinstance(checked, (Finding, On)):
+                            findings.append(_found_in(name, checked, response))
                         elif isinstance(checked, dict):
                             response.decorators.setdefault(name, {}).update(checked)
+                        elif isinstance(checked, ErrorReport):
+                            response.errors.append(checked)
             except Exception as error:  # noqa: BLE001 - a decorator's failure becomes data
                 code = error.code if isinstance(error, PluginError) else "plugin_failed"
                 response.errors.append(
                     ErrorReport(plugin=f"decorator:{name}", code=code, message=f"{error}"[:1000])
                 )
-        return findings
+            response.verdict = judge(response, findings, unread)
 
     def store(self, response: ScanResponse, failures: Sequence[StoreError] = ()) -> None:
         """Run all connectors, then raise if any of them or any archiver failed (semantics 13)."""
@@ -253,6 +259,21 @@ class Pipeline:
         )  # fmt: skip
         for plugin in {id(one): one for group in groups for one in group.values()}.values():
             plugin.close()
+
+
+def _found_in(plugin: str, found: Finding | On, response: ScanResponse) -> FoundIn:
+    """A decorator's finding where it belongs, with the names from there up to the root."""
+    if isinstance(found, Finding):
+        return FoundIn(plugin=plugin, payload_id=None, finding=found)
+    by_id = {report.payload_id: report for report in response.results}
+    report = by_id.get(found.payload_id)
+    if report is None:
+        raise PluginError("unknown_payload", f"there is no payload {found.payload_id[:80]!r}")
+    path: list[str] = []
+    while report is not None and len(path) <= len(by_id):
+        path.append(report.name)
+        report = by_id.get(report.extracted_from or "")
+    return FoundIn(plugin=plugin, payload_id=found.payload_id, finding=found.finding, path=tuple(path))
 
 
 def _as_store_error(error: Exception) -> StoreError:

@@ -155,9 +155,14 @@ class Archiver(BrokerPlugin[_O]):
 
 
 class Decorator(BrokerPlugin[_O]):
-    """Adds to the whole result: yields mappings (merged under its name) and `Finding`s."""
+    """Adds to the whole result: mappings (merged under its name), `Finding`s, `On(payload_id, Finding)`.
+
+    It sees the verdict so far, with what the decorators before it found.
+    """
 
     kind = "decorator"
+    may_lower: ClassVar[bool] = False
+    """Whether its findings may have negative scores; a lower score never makes a result complete."""
 
     def decorate(self, response: ScanResponse) -> Iterator[Any]:
         """Yield what to add."""

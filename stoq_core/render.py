@@ -8,8 +8,10 @@ import msgspec
 
 from .errors import ErrorReport
 from .response import SCHEMA_VERSION, FoundIn, Occurrence, PayloadReport, ScanResponse, Verdict
+from .values import ValueLimits, plain
 
 _TO_JSON = msgspec.json.Encoder()
+_NO_LIMITS = ValueLimits(depth=1_000, nodes=2**60, bytes=2**60)
 
 
 def document(response: ScanResponse) -> dict[str, Any]:
@@ -19,8 +21,12 @@ def document(response: ScanResponse) -> dict[str, Any]:
 
 
 def encode(response: ScanResponse) -> bytes:
-    """`document` as UTF-8 JSON."""
-    return _TO_JSON.encode(_document(response))
+    """`document` as UTF-8 JSON; text that is none, from whatever source, is escaped."""
+    made = _document(response)
+    try:
+        return _TO_JSON.encode(made)
+    except UnicodeEncodeError:
+        return _TO_JSON.encode(plain(msgspec.to_builtins(made), _NO_LIMITS)[0])
 
 
 def _document(response: ScanResponse) -> dict[str, Any]:

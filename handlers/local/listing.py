@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
 from handlers import bootstrap
+from stoq_core import describe
 from stoq_core.errors import ConfigError, StoqError
 from stoq_core.options import did_you_mean
+from stoq_core.plugin import Plugin
 from stoq_core.store import ResultStore, Summary
 
 from .scanning import complain, configured
@@ -34,7 +36,7 @@ def plugins(config_file: Path | None) -> None:
         note, what = "", ""
         try:
             cls = found.load(one.kind, one.name)
-            what = _first_line(cls.__module__) or ""
+            what = describe.does(cls)
             note = found.missing_library(one.kind, one.name) or ""
         except StoqError as error:
             note = str(error)
@@ -42,12 +44,6 @@ def plugins(config_file: Path | None) -> None:
             note += f" {one.file} overrides {one.overrides}"
         table.add_row(one.kind, one.name, what, note.strip())
     console.print(table)
-
-
-def _first_line(module: str) -> str:
-    import sys
-
-    return (sys.modules[module].__doc__ or "").strip().partition("\n")[0]
 
 
 def plugin(name: str, config_file: Path | None) -> None:
@@ -63,30 +59,39 @@ def plugin(name: str, config_file: Path | None) -> None:
     for one in matching:
         cls = found.load(one.kind, one.name)
         console.print(Text(f"{one.kind} {one.name}", "bold"))
-        console.print(f"  {_first_line(cls.__module__)}\n  {(cls.__doc__ or '').strip()}")
-        console.print(f"  file: {one.file}", markup=False)
-        _fields("options", cls.options_type, f"{one.kind}.{one.name}.")
-        result = getattr(cls, "result", None)
-        if result is not None:
-            _fields("result", result, "")
-        for code, meaning in cls.errors.items():
-            console.print(f"  error {code}: {meaning}", markup=False)
-        if one.kind == "worker":
-            console.print(f"  example: stoq scan --always {one.name} FILE", markup=False)
+        lines = [describe.does(cls), *describe.explains(cls).splitlines(), f"file: {one.file}"]
+        for line in (*lines, *_about(one.kind, one.name, cls)):
+            console.print(f"  {line}".rstrip(), markup=False, soft_wrap=True)
 
 
-def _fields(title: str, struct: type[msgspec.Struct], prefix: str) -> None:
-    fields = msgspec.structs.fields(struct)
-    hints = get_type_hints(struct, include_extras=True)
-    if fields:
-        console.print(f"  {title}:")
-    for field in fields:
-        hint = hints[field.name]
-        about = next((one.description for one in getattr(hint, "__metadata__", ()) if one.description), "")
-        default = "" if field.default is msgspec.NODEFAULT else f" = {field.default!r}"
-        kind = str(getattr(hint, "__origin__", hint))
-        kind = kind.removeprefix("<class '").removesuffix("'>").rpartition(".")[2]
-        console.print(f"    {prefix}{field.name}: {kind}{default}  {about or ''}".rstrip(), markup=False)
+def _about(kind: str, name: str, cls: type[Plugin[Any]]) -> Iterator[str]:
+    """Options, result, errors, findings, what it needs and an example, a line each."""
+    yield from _fields("options:", f"{kind}.{name}.", describe.fields(cls.options_type, defaults=True))
+    result = getattr(cls, "result", None)
+    if result is not None:
+        yield from _fields(f"result: {describe.says(result)}", "", describe.fields(result, defaults=False))
+        for title, part in describe.parts(result).items():
+            yield from _fields(f"{title}: {describe.says(part)}", "", describe.fields(part, defaults=False))
+    for code, means in cls.errors.items():
+        yield f"error {code}: {means}"
+    for title, (score, means, attack) in cls.findings.items():
+        yield f"finding {title} (score {score}{''.join(f', {each}' for each in attack)}): {means}"
+    for module, advice in cls.libraries.items():
+        yield f"needs {module}: {advice}"
+    for tool, advice in cls.tools.items():
+        yield f"runs the program {tool}: {advice}"
+    made = describe.example(kind, name, cls)
+    if made:
+        yield "example:"
+        yield from (f"  {line}" for line in made.splitlines())
+
+
+def _fields(title: str, prefix: str, rows: list[describe.Field]) -> Iterator[str]:
+    if rows:
+        yield title
+    for one in rows:
+        default = f" = {one.default}" if one.default is not None else ""
+        yield f"  {prefix}{one.name}: {one.type}{default}  {one.about}".rstrip()
 
 
 def settings_in_force(config_file: Path | None, overrides: Iterable[tuple[str, Any]]) -> None:

@@ -70,6 +70,20 @@ def timestamp(seconds: float) -> str | None:
         return None
 
 
+def trailing(view: memoryview, at: int) -> Iterator[Entry]:
+    """What stands behind an archive's end mark, past the zeros that pad it, as one more member."""
+    while at < len(view):
+        chunk = bytes(view[at : at + CHUNK_BYTES])
+        zeros = len(chunk) - len(chunk.lstrip(b"\0"))
+        at += zeros
+        if zeros < len(chunk):
+            break
+    data = view[at:]
+    if len(data):
+        member = Member(name="trailing", size=len(data), method="stored")
+        yield Entry(member, lambda _passwords: sliced(data), at)
+
+
 def sliced(view: memoryview) -> Chunks:
     """A view in chunks."""
     for at in range(0, len(view), CHUNK_BYTES):

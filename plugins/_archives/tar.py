@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stoq_core.errors import Reason
 from stoq_core.limits import KiB
 
-from .entry import BadArchive, Entry, Member, name_of, sliced, timestamp
+from .entry import BadArchive, Entry, Member, name_of, sliced, timestamp, trailing
 
 _BLOCK = 512
 _MAX_EXTENSION_BYTES = 256 * KiB
@@ -22,7 +22,8 @@ def read_tar(view: memoryview) -> Iterator[Entry]:
     at, extension = 0, dict[str, bytes]()
     while at + _BLOCK <= len(view):
         block = bytes(view[at : at + _BLOCK])
-        if not any(block):
+        if not block.strip(b"\0"):
+            yield from trailing(view, at)
             return
         if not _checksum_holds(block):
             raise BadArchive(Reason.CORRUPT, f"the header at offset {at} has a wrong checksum")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from stoq_core.errors import Reason
 
-from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, timestamp
+from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, timestamp, trailing
 
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFCHR: "device",
@@ -27,7 +27,8 @@ def read_cpio(view: memoryview) -> Iterator[Entry]:
         if len(raw) < name_size:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a name")
         raw = raw.partition(b"\0")[0]
-        if raw == b"TRAILER!!!":
+        if raw == b"TRAILER!!!":  # an initramfs goes on behind it, often compressed
+            yield from trailing(view, _up(name_at + name_size, pad))
             return
         start = _up(name_at + name_size, pad)
         data = view[start : start + size]

@@ -19,6 +19,7 @@ _LOCAL, _CENTRAL, _END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 _END64_LOCATOR, _END64 = b"PK\x06\x07", b"PK\x06\x06"
 _END_WITHIN = 22 + 65_535 + 4_096
 _MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
+_MIN_GAP = 32  # a data descriptor has at most 24 bytes
 _METHODS = {0: "stored", 8: "deflate", 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 99: "aes"}
 _ENCRYPTED, _DESCRIPTOR, _STRONG, _UTF8, _HIDDEN = 1, 8, 64, 2048, 8192
 
@@ -41,12 +42,16 @@ class _Record(NamedTuple):
 
 
 class ZipFile(NamedTuple):
-    """The records, where the first one and the end stand, and what was wrong with the directory."""
+    """The records, where the first one and the end stand, and what was wrong with the directory.
+
+    `gaps` are places (start, end) between them that no record and no structure accounts for.
+    """
 
     records: list[_Record]
     first: int
     end: int
     problem: BadArchive | None
+    gaps: Sequence[tuple[int, int]] = ()
 
 
 def open_zip(view: memoryview, most: int) -> ZipFile:
@@ -82,8 +87,50 @@ def _by_directory(view: memoryview, most: int) -> ZipFile:
     for _ in range(min(count, most)):
         record, at = _central(view, at, shift)
         records.append(record)
-    first = min((one.header for one in records), default=start)
-    return ZipFile(records, first, min(len(view), end + 22 + comment), None)
+    until = min(len(view), end + 22 + comment)
+    if not records:  # whatever stands before an empty directory is no part of this archive
+        return ZipFile(records, end, until, None)
+    first = min(one.header for one in records)
+    if count > most:
+        message = f"only the first {most} of {count} members are read"
+        return ZipFile(records, first, until, BadArchive(Reason.TOO_MANY_PAYLOADS, message))
+    return ZipFile(records, first, until, None, _gaps(view, records, start, at, end))
+
+
+def _gaps(
+    view: memoryview, records: Sequence[_Record], start: int, stop: int, end: int
+) -> list[tuple[int, int]]:
+    """What stands between members, directory (`start` to `stop`) and end record.
+
+    It is hidden from whoever goes by the directory; an APK's signature stands in such a place.
+    """
+    spans = [(one.header, _data_start(view, one) + one.packed) for one in records]
+    spans.append((start, stop))
+    locator = end - 20
+    if locator >= stop and bytes(view[locator : locator + 4]) == _END64_LOCATOR:
+        at = bytes(view[max(stop, locator - 4096) : locator]).rfind(_END64)
+        spans.append((max(stop, locator - 4096) + at if at >= 0 else locator, end))
+    spans.append((end, end))
+    gaps, reached = [], min(one for one, _ in spans)
+    for begin, stop_at in sorted(spans):
+        if begin - reached >= _MIN_GAP and _any(view[reached:begin]):
+            gaps.append((reached, begin))
+        reached = max(reached, min(stop_at, end))
+    return gaps
+
+
+def _data_start(view: memoryview, record: _Record) -> int:
+    """Behind the local header, whose name and extra field have lengths of their own."""
+    at = record.header
+    if at < 0 or at + 30 > len(view):
+        return at
+    name, extra = struct.unpack_from("<HH", view, at + 26)
+    return int(at + 30 + name + extra)
+
+
+def _any(view: memoryview) -> bool:
+    """True if it is not all zeros."""
+    return any(bytes(chunk).strip(b"\0") for chunk in sliced(view))
 
 
 def _zip64_end(view: memoryview, end: int, plain: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -172,7 +219,7 @@ def _find(view: memoryview, mark: bytes, start: int) -> int:
 
 
 def read_zip(view: memoryview, zipped: ZipFile) -> Iterator[Entry]:
-    """Every member; data that overlaps another member's is refused with `ratio`."""
+    """Every member, then what stands in gaps; data that overlaps another member's is refused with `ratio`."""
     overlapping = _overlaps(zipped.records, len(view))
     for index, record in enumerate(zipped.records):
         member = _member(record)
@@ -182,6 +229,12 @@ def read_zip(view: memoryview, zipped: ZipFile) -> Iterator[Entry]:
             yield Entry(member, _refuse(Reason.RATIO, f"{member.name}: its data overlaps another member's"))
         else:
             yield Entry(member, _opener(view, record, member), record.header)
+    for start, end in zipped.gaps:
+        yield _gap(view[start:end], start)
+
+
+def _gap(view: memoryview, offset: int) -> Entry:
+    return Entry(Member(name="gap", size=len(view), method="stored"), lambda _passwords: sliced(view), offset)
 
 
 def _overlaps(records: Sequence[_Record], length: int) -> set[int]:
@@ -260,8 +313,7 @@ def _data(view: memoryview, record: _Record, member: Member) -> memoryview:
     at = record.header
     if at < 0 or bytes(view[at : at + 4]) != _LOCAL:
         raise BadArchive(Reason.CORRUPT, f"{member.name}: there is no local header at offset {at}")
-    name, extra = struct.unpack_from("<HH", view, at + 26)
-    start = at + 30 + name + extra
+    start = _data_start(view, record)
     data = view[start : start + record.packed]
     if len(data) < record.packed and member.encrypted:
         raise BadArchive(Reason.TRUNCATED, f"{member.name}: the archive ends within it")

@@ -45,7 +45,7 @@ class Filetype(Dispatcher[FiletypeOptions]):
         super().__init__(options, name)
         self._routes = _read(_SHIPPED)
         if options.routes:
-            self._routes.update(_read(Path(options.routes)))
+            self._routes.update(_read(Path(options.routes).expanduser()))
 
     def dispatch(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield a `Dispatch` a worker."""

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import msgspec
 
 from stoq_core.job import Job
-from stoq_core.limits import KiB
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
@@ -60,7 +59,7 @@ class Entropy(Worker[EntropyOptions]):
         size = self.options.block_bytes
         if not size:
             return EntropyResult(whole)
-        size = max(size, -(-payload.size // _MAX_BLOCKS), KiB // 4)
+        size = max(size, -(-payload.size // _MAX_BLOCKS))
         view = payload.view()
         blocks = [measure.bytes(bytes(view[at : at + size])) for at in range(0, len(view), size)]
         return EntropyResult(whole, size, blocks)

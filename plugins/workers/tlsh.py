@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from stoq_core.options import Options, about
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
 
-_DIGEST_LENGTHS = (70, 72)
+_DIGEST = re.compile(r"(?:T1)?[0-9A-Fa-f]{70}")
 
 
 class TlshOptions(Options, frozen=True):
@@ -48,7 +49,7 @@ class Tlsh(Worker[TlshOptions]):
         """Refuse known digests that are none."""
         super().__init__(options, name)
         for label, digest in options.known.items():
-            if len(digest) not in _DIGEST_LENGTHS or not digest.removeprefix("T1").isalnum():
+            if not _DIGEST.fullmatch(digest):
                 msg = f"worker.{name}.known.{label}: {digest!r} is no TLSH digest (T1 and 70 hex digits)"
                 raise ConfigError(msg)
 

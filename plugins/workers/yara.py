@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from plugins._rules import ROUTING
-from plugins._yara import YaraMatch, YaraOptions, matches, ruleset, words
+from plugins._yara import YaraMatch, YaraOptions, matches, ruleset, score, words
 from stoq_core.job import Finding, Job
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
@@ -38,16 +38,8 @@ class Yara(Worker[YaraOptions]):
         """Yield the findings, then one `YaraResult` where a rule matched."""
         found = [one for one in matches(payload, self.options, job) if one.namespace != ROUTING]
         for one in found:
-            score = _score(one.meta.get("score"))
-            if score > 0:
+            if score(one.meta) > 0:
                 description = str(one.meta.get("description", ""))
-                yield Finding(one.rule, score, description, words(one.meta, "attack"))
+                yield Finding(one.rule, score(one.meta), description, words(one.meta, "attack"))
         if found:
             yield YaraResult(found)
-
-
-def _score(value: Any) -> int:
-    """Rules of others also write their score as text; a truth value is none."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value[:9])
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from .wire import Closed, Malformed, Overdue
 _HELLO_S = 30.0
 _LAST_WORDS_S = 1.0
 _MOST_STILLBORN = 20
+_SURELY_ALIVE_S = 0.005  # one that spoke just now; should it be dead, its payload goes to another
 _MOST_ZYGOTES = 5
 _RESERVATIONS = 256 * MiB
 """Address space that threads and allocators reserve but do not use."""
@@ -39,7 +41,7 @@ _RESERVATIONS = 256 * MiB
 class Seat:
     """One child and what it has done so far."""
 
-    __slots__ = ("birth", "greeted", "owner", "payloads", "resident_bytes", "zygote")
+    __slots__ = ("birth", "greeted", "owner", "payloads", "seen_at", "zygote")
 
     def __init__(self, zygote: Zygote, birth: Birth) -> None:
         """A child that has been asked for."""
@@ -48,7 +50,7 @@ class Seat:
         self.greeted = False
         self.owner: str | None = None
         self.payloads = 0
-        self.resident_bytes = 0
+        self.seen_at = 0.0
 
 
 class Sandbox:
@@ -68,7 +70,6 @@ class Sandbox:
         self._lock = threading.RLock()
         self._idle: list[Seat] = []
         self._busy: set[Seat] = set()
-        self._used: list[str] = []
         self._zygotes = 0
         self._missing: dict[str, str] | None = None
         self._broker: Inline | None = None
@@ -83,6 +84,7 @@ class Sandbox:
         self.children = config.sandbox.children or _cores()
         self.ahead = max(0, self.children - 1)
         self._zygote = self._new_zygote()
+        self._old: list[Zygote] = []
         self.index = Index((), (), _nothing)
         self.broker_workers: list[str] = []
         self.toolbox = Toolbox(config.sandbox.tools, self._declared_tools)
@@ -119,8 +121,9 @@ class Sandbox:
 
     def _described(self, name: str) -> wire.Facts:
         facts = self._zygote.describe(name)
-        if facts.runs == "sandbox" and not facts.error and not facts.threads:
-            self._used.append(name)  # the next children are forked with it
+        if facts.threads:  # it started one, and a process with two must not fork
+            with self._lock:
+                self._again()
         return facts
 
     def _declared_tools(self) -> set[str]:
@@ -161,7 +164,8 @@ class Sandbox:
             for seat in list(self._idle):
                 if shared or seat.owner in (None, owner):
                     self._idle.remove(seat)
-                    if not seat.birth.channel.hung_up:
+                    fresh = time.monotonic() - seat.seen_at < _SURELY_ALIVE_S
+                    if fresh or not seat.birth.channel.hung_up:
                         return seat
                     self.retire(seat)  # it was killed while it had nothing to do
             return self._born()
@@ -169,19 +173,26 @@ class Sandbox:
     def _born(self) -> Seat:
         for _ in range(2):
             try:
-                return Seat(self._zygote, self._zygote.fork(list(self._used)))
+                return Seat(self._zygote, self._zygote.fork())
             except ZygoteGone:
                 self._again()
         raise ZygoteGone("the sandbox's zygote ends at once")
 
     def _again(self) -> None:
-        """A new zygote in place of one that is gone."""
-        self._zygote.close()
+        """A new zygote; the old one, if it lives, ends with the last of its children that is at work."""
         for seat in self._idle:
             self.retire(seat)
         self._idle.clear()
+        self._old.append(self._zygote)
         self._zygote = self._new_zygote()
         self._settle()
+        self._end_old()
+
+    def _end_old(self) -> None:
+        at_work = {id(seat.zygote) for seat in self._busy}
+        for zygote in [one for one in self._old if id(one) not in at_work]:
+            self._old.remove(zygote)
+            zygote.close()
 
     def _greet(self, seat: Seat) -> bool:
         """Hear a new child's first word; false if there is none. Raises for a protection that must be."""
@@ -209,6 +220,7 @@ class Sandbox:
         with self._lock:
             self._busy.discard(seat)
         seat.payloads += 1
+        seat.seen_at = time.monotonic()
         settings = self._config.sandbox
         grown = done.resident_bytes > settings.recycle_bytes
         if grown or seat.payloads >= settings.recycle_payloads or seat.zygote is not self._zygote:
@@ -243,6 +255,8 @@ class Sandbox:
             left = [seat for seat in self._busy if seat.owner == owner]
         for seat in left:  # it worked ahead, and time ran out
             self.bury(seat)
+        with self._lock:
+            self._end_old()
         if self._config.sandbox.share_children:
             return
         with self._lock:
@@ -274,7 +288,9 @@ class Sandbox:
                 self.retire(seat)
             self._idle.clear()
             self._busy.clear()
+            self._end_old()
             self._zygote.close()
+            self.toolbox.close()
 
 
 def _check_names(config: Config) -> None:

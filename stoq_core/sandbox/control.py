@@ -94,14 +94,14 @@ class Zygote:
 
     # -- children ---------------------------------------------------------------------------------
 
-    def fork(self, preload: list[str]) -> Birth:
+    def fork(self) -> Birth:
         """Ask for a child and go on."""
         mine, its = socket.socketpair()
         birth = Birth(Channel(mine, takes_fds=False))
         try:
             with self._lock, its:
                 self._births.append(birth)
-                self._send(wire.FORK, wire.Fork(preload), (its.fileno(),))
+                self._send(wire.FORK, None, (its.fileno(),))
         except StoqError:
             mine.close()
             raise

@@ -10,7 +10,7 @@ from stoq_core.body import Body
 from stoq_core.emits import EmitChecker
 from stoq_core.errors import ErrorReport, PluginError, Reason, StoqError
 from stoq_core.job import Archive, Child, Dispatch, Finding, Hint
-from stoq_core.journal import Dispatched, Emitted, Entry, Journal
+from stoq_core.journal import Dispatched, Emitted, Entry
 from stoq_core.limits import Budget
 from stoq_core.payload import PayloadMeta
 
@@ -21,6 +21,8 @@ _TEXT, _NAME = 4_096, 390
 _MOST = 2**62
 _MOST_REPORTS = 20_000
 ENGINE = "engine"
+_STEPS = {wire.Began, wire.Started, wire.Finished}
+_REPORTS = {wire.Failed, wire.Unread}
 
 
 def to_wire(entry: Entry) -> wire.Entry:
@@ -127,13 +129,15 @@ class Received:
 
     def __init__(self, task: Any, known: Callable[[str], Any], dispatchers: set[str]) -> None:
         """`known` raises `StoqError` for a worker that is not there; `dispatchers` are the configured."""
-        self.journal = Journal()
         self.sent: list[wire.Entry] = []
         self.current: str | None = None
         self._task = task
         self._known = known
         self._dispatchers = dispatchers
         self._begun: set[str] = set()
+        self._rounds = 0
+        self._started: set[str] = set()
+        self._finished: set[str] = set()
         self._reports = 0
         self._checkers: dict[str, EmitChecker] = {}
         self.budget = Budget(
@@ -148,42 +152,41 @@ class Received:
         """The payload that all this is about."""
         return str(self._task.payload.payload_id)
 
-    def take(self, entry: wire.Entry, body: Body | None) -> Iterator[Entry]:
+    def take(self, entry: wire.Entry, body: Body | None) -> list[Entry]:
         """The entries to believe; raises `Malformed` for what no honest child says."""
-        if isinstance(entry, (wire.Began, wire.Started, wire.Finished)):
+        kind = type(entry)
+        if kind in _STEPS:
             made = self._step(entry)
-        elif isinstance(entry, (wire.Failed, wire.Unread)):
+        elif kind in _REPORTS:
             made = self._report(entry)
         else:
-            made = list(self._checked(entry, body))
-        for one in made:
-            self.journal.apply(one)
-        self._remember(entry)
-        yield from made
-
-    def _remember(self, entry: wire.Entry) -> None:
-        if isinstance(entry, wire.ChildMade) and entry.content:
+            made = self._checked(entry, body)
+        if isinstance(entry, wire.ChildMade) and entry.content:  # its bytes stay here
             entry = wire.ChildMade(entry.plugin, None, len(entry.content), True, True, [], {}, None)  # noqa: FBT003
         self.sent.append(entry)
+        return made
 
-    def _step(self, entry: wire.Began | wire.Started | wire.Finished) -> list[Entry]:
+    def _step(self, entry: Any) -> list[Entry]:
         if isinstance(entry, wire.Began):
             if not entry.names or self._begun.intersection(entry.names):
                 raise Malformed("a round that is empty or runs a worker again")
             for name in entry.names:
                 self._check_known(name)
             self._begun.update(entry.names)
+            self._rounds += 1
             return [Dispatched(entry.names)]
         key = entry.plugin
         if key not in self._begun and not self._is_dispatcher(key):
             raise Malformed(f"{key!r} is not due")
         if isinstance(entry, wire.Started):
-            if key in self.journal.started or self.current is not None:
+            if key in self._started or self.current is not None:
                 raise Malformed(f"{key!r} begins out of turn")
+            self._started.add(key)
             self.current = key
             return [journal.Started(key)]
-        if key in self.journal.finished or self.current not in (key, None):
+        if key in self._finished or self.current not in (key, None):
             raise Malformed(f"{key!r} ends out of turn")
+        self._finished.add(key)
         self.current = None
         return [journal.Finished(key, max(0.0, entry.ms), entry.failed)]
 
@@ -195,15 +198,15 @@ class Received:
 
     def _is_dispatcher(self, key: str) -> bool:
         name, _, at = key.removeprefix("dispatcher:").partition("#")
-        return name in self._dispatchers and at.isdigit() and int(at) <= len(self.journal.rounds)
+        return name in self._dispatchers and at.isdigit() and int(at) <= self._rounds
 
-    def _report(self, entry: wire.Failed | wire.Unread) -> list[Entry]:
+    def _report(self, entry: Any) -> list[Entry]:
         self._reports += 1
         if self._reports > _MOST_REPORTS:
             raise Malformed(f"more than {_MOST_REPORTS} errors")
         return [Emitted(entry.plugin, _emit(entry, self.payload_id))]
 
-    def _checked(self, entry: Any, body: Body | None) -> Iterator[Entry]:
+    def _checked(self, entry: Any, body: Body | None) -> list[Entry]:
         if entry.plugin != self.current:
             raise Malformed(f"{entry.plugin!r} speaks out of turn")
         checker = self._checkers.get(entry.plugin)
@@ -213,8 +216,7 @@ class Received:
             self._checkers[entry.plugin] = checker
         emit = self._child(entry, body) if isinstance(entry, wire.ChildMade) else _emit(entry, "")
         try:
-            for checked in checker.check(emit):
-                yield Emitted(entry.plugin, checked)
+            return [Emitted(entry.plugin, checked) for checked in checker.check(emit)]
         except PluginError as error:
             raise Malformed(error.message) from None
 
@@ -231,7 +233,7 @@ class Received:
         )
         return Child(body=body, meta=meta, truncated=entry.truncated)
 
-    def blame(self, code: str, reason: Reason, message: str, *, essential: bool) -> Iterator[Entry]:
+    def blame(self, code: str, reason: Reason, message: str, *, essential: bool) -> list[Entry]:
         """The error and the reason for the plugin that ran, or for the engine where none did."""
         label = (self.current or ENGINE).partition("#")[0]
         self.current = None
@@ -239,8 +241,6 @@ class Received:
         if essential:
             found = errors.Unread(reason=reason, payload_id=self.payload_id, plugin=label, message=message)
             facts.append(found)
-        for one in facts:
-            entry = Emitted(label, one)
-            self.journal.apply(entry)
-            self.sent.append(to_wire(entry))
-            yield entry
+        made: list[Entry] = [Emitted(label, one) for one in facts]
+        self.sent += [to_wire(one) for one in made]
+        return made

@@ -213,12 +213,6 @@ class Facts(msgspec.Struct, array_like=True):
     error: str = ""
 
 
-class Fork(msgspec.Struct, array_like=True):
-    """To the zygote, with the child's end of a socket: fork a child; first load `preload`."""
-
-    preload: list[str] = []
-
-
 class Forked(msgspec.Struct, array_like=True):
     """From the zygote: the child's process id, or why it cannot fork."""
 

@@ -21,7 +21,15 @@ _CAPABILITY_VERSION = 0x20080522  # linux/capability.h, version 3
 _FIRST_UID = 61_184
 _UIDS = 1_024
 
-SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+SYSTEM_LIBRARIES = (
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/usr/share/misc",
+)
 _DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
 _TOOL_DATA = ("/usr/share", "/usr/local/share", "/etc/perl")
 
@@ -132,8 +140,8 @@ class Protector:
         if uid is None:
             raise _Unavailable(self._uid_trouble)
         os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
+        os.setgid(uid)  # real, effective and saved, since this is root
+        os.setuid(uid)
 
     def _check_opaque(self) -> None:
         """Try it: a broker that is not opaque, or this one's rights, would let us read it."""

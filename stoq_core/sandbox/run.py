@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,88 +43,73 @@ class Run(Iterator[Entry]):
         self._task = task
         dispatchers = {one.name for one in sandbox.index.dispatchers}
         self._received = Received(task, sandbox.index.worker, dispatchers)
+        self._ready: deque[Entry] = deque()
         self._body: BodyWriter | None = None
-        self._idle_deaths = 0
+        self._deaths = self._idle_deaths = 0
         self._seat: Seat | None = None
         self._begin()
-        self._entries: Generator[Entry, None, None] = self._go()
 
     def __next__(self) -> Entry:
-        return next(self._entries)
+        while not self._ready:
+            if self._seat is None:
+                raise StopIteration
+            try:
+                self._hear(self._seat)
+            except (Closed, Overdue, Malformed, msgspec.MsgspecError) as error:
+                self._bury(error)
+        return self._ready.popleft()
 
     def close(self) -> None:
         """Nobody wants the rest."""
-        self._entries.close()
+        self._ready.clear()
         if self._seat is not None:
             self._sandbox.bury(self._seat)
             self._seat = None
 
     def _begin(self) -> None:
         """Send the payload and the journal so far to a child."""
-        seat = self._sandbox.take(self._task.request)
-        self._seat = seat
+        seat = self._seat = self._sandbox.take(self._task.request)
+        channel = seat.birth.channel
         self._body = None
-        self._before = seat.birth.channel.waited_s
-        self._first_byte = seat.birth.channel.received_bytes
+        self._first_byte = channel.received_bytes
+        self._plugin_begins(channel)
         frame, fds, opened = _frame_of(self._task, self._received.sent)
         try:
-            seat.birth.channel.send(wire.TASK, frame, fds, _SEND_S)
+            channel.send(wire.TASK, frame, fds, _SEND_S)
         except (Closed, Overdue):
             pass  # found out, and told, when the first entry is read
         finally:
             for fd in opened:
                 os.close(fd)
 
-    def _go(self) -> Generator[Entry, None, None]:
-        for _ in range(_MOST_DEATHS):
-            try:
-                yield from self._listen()
-            except (Closed, Overdue, Malformed, msgspec.MsgspecError) as error:
-                yield from self._bury(error)
-                if self._task.deadline.expired or self._idle_deaths > _MOST_IDLE_DEATHS:
-                    break
-                self._begin()
-            else:
-                return
-        late = self._task.deadline.expired
-        reason = Reason.DEADLINE if late else Reason.CRASHED
-        message = "the request's time ran out" if late else "its process died again and again"
-        yield from self._received.blame(reason.value, reason, message, essential=True)
+    def _hear(self, seat: Seat) -> None:
+        """Take in one frame; at the last one the child is free again."""
+        channel = seat.birth.channel
+        frame = channel.receive(self._wait_s(channel))
+        if channel.received_bytes - self._first_byte > _SLACK_BYTES + 2 * self._task.bytes_left:
+            raise _Flood
+        if frame.kind == wire.ENTRIES:
+            self._take(frame, channel)
+        elif frame.kind == wire.BODY:
+            self._part(frame)
+        elif frame.kind == wire.TOOL:
+            asked, left_ms = _TOOL.decode(frame.data), self._wait_s(channel) * 1000
+            self._sandbox.toolbox.answer(seat.zygote, channel, asked, self._task.payload.body, left_ms)
+        elif frame.kind == wire.DONE:
+            self._seat = None
+            self._sandbox.give_back(seat, _DONE.decode(frame.data))
+        else:
+            raise Malformed(f"a frame of kind {frame.kind}")
 
-    def _listen(self) -> Iterator[Entry]:
-        """Entries until the child says that it is done; then the child is free again."""
-        assert self._seat is not None
-        channel = self._seat.birth.channel
-        while True:
-            frame = channel.receive(self._wait_s(channel))
-            if channel.received_bytes - self._first_byte > _SLACK_BYTES + 2 * self._task.bytes_left:
-                raise _Flood
-            if frame.kind == wire.ENTRIES:
-                yield from self._take(frame, channel)
-            elif frame.kind == wire.BODY:
-                self._part(frame)
-            elif frame.kind == wire.TOOL:
-                left_ms = self._wait_s(channel) * 1000
-                asked = _TOOL.decode(frame.data)
-                self._sandbox.toolbox.answer(
-                    self._seat.zygote, channel, asked, self._task.payload.body, left_ms
-                )
-            elif frame.kind == wire.DONE:
-                seat, self._seat = self._seat, None
-                self._sandbox.give_back(seat, _DONE.decode(frame.data))
-                return
-            else:
-                raise Malformed(f"a frame of kind {frame.kind}")
-
-    def _take(self, frame: Frame, channel: Channel) -> Iterator[Entry]:
+    def _take(self, frame: Frame, channel: Channel) -> None:
         for entry in wire.ENTRIES_DECODER.decode(frame.data):
             body = None
             if isinstance(entry, wire.ChildMade) and entry.content is None:
                 writer, self._body = self._body or BodyWriter(), None
                 body = writer.finish()
+            self._ready += self._received.take(entry, body)
             if isinstance(entry, wire.Started):
-                self._before = channel.waited_s
-            yield from self._received.take(entry, body)
+                self._plugin_begins(channel)
 
     def _part(self, frame: Frame) -> None:
         """Bytes of the child payload that comes next, counted as they come."""
@@ -134,21 +120,22 @@ class Run(Iterator[Entry]):
             raise _Flood
         self._body.write(frame.data)
 
+    def _plugin_begins(self, channel: Channel) -> None:
+        """From now on it is waited for the plugin that runs, or for the first one."""
+        current, most_ms = self._received.current, self._task.limits.worker_wall_ms
+        facts = self._sandbox.index.of(current) if current else None
+        own_ms = facts.wall_ms if facts and facts.wall_ms else most_ms
+        self._until_waited_s = channel.waited_s + min(own_ms, most_ms) / 1000 + _GRACE_S
+
     def _wait_s(self, channel: Channel) -> float:
         """How long to wait for the plugin that runs, and never much longer than the request has."""
-        current = self._received.current
-        limits = self._task.limits
-        facts = self._sandbox.index.of(current) if current else None
-        own_ms = facts.wall_ms if facts and facts.wall_ms else limits.worker_wall_ms
-        wall_ms = min(own_ms, limits.worker_wall_ms)
-        spent_s = channel.waited_s - self._before
-        left_s: float = self._task.deadline.left_ms / 1000
-        return max(0.0, min(wall_ms / 1000 + _GRACE_S - spent_s, left_s + _LATE_S))
+        left_s: float = self._task.deadline.left_ms / 1000 + _LATE_S
+        return max(0.0, min(self._until_waited_s - channel.waited_s, left_s))
 
     # -- a child's end ----------------------------------------------------------------------------
 
-    def _bury(self, error: Exception) -> Iterator[Entry]:
-        """Find out what happened and say it, under the name of the plugin that ran."""
+    def _bury(self, error: Exception) -> None:
+        """Find out what happened, say it under the name of the plugin that ran, and go on if that helps."""
         assert self._seat is not None
         exited = self._sandbox.bury(self._seat, hung_up=isinstance(error, Closed))
         self._seat = None
@@ -158,7 +145,15 @@ class Run(Iterator[Entry]):
         code, message = self._cause(error, exited)
         reason = Reason.CRASHED if code == "malformed" else Reason(code)
         essential = facts.essential if facts else True
-        yield from self._received.blame(code, reason, message, essential=essential)
+        self._ready += self._received.blame(code, reason, message, essential=essential)
+        self._deaths += 1
+        late = self._task.deadline.expired
+        if not late and self._deaths < _MOST_DEATHS and self._idle_deaths <= _MOST_IDLE_DEATHS:
+            self._begin()
+            return
+        reason = Reason.DEADLINE if late else Reason.CRASHED
+        message = "the request's time ran out" if late else "its process died again and again"
+        self._ready += self._received.blame(reason.value, reason, message, essential=True)
 
     def _cause(self, error: Exception, exited: wire.Exited | None) -> tuple[str, str]:
         if isinstance(error, Overdue):

@@ -26,7 +26,7 @@ _SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX = 8, 10, 15  # linux/fcntl.h: would signa
 
 
 def program(pid: int, *, tool: bool) -> bytes:
-    """The filter for process `pid`; a tool may start programs and write files (Landlock says where)."""
+    """The filter for process `pid`; a tool may become a program and write files (Landlock says which)."""
     code = [_load(_ARCHITECTURE_AT), *_unless(syscalls.MACHINES[os.uname().machine][1], _KILL_PROCESS)]
     code.append(_load(_NUMBER_AT))
     for name, number in syscalls.argued().items():
@@ -57,7 +57,7 @@ def _argued(name: str, pid: int, *, tool: bool) -> list[bytes]:
     if name == "clone3":  # its flags stand in memory; without it, libraries use clone
         return [_refuse(errno.ENOSYS)]
     if name == "clone":
-        return [_return(_ALLOW)] if tool else _if_any_bit(0, _CLONE_THREAD, _return(_ALLOW), errno.EPERM)
+        return _if_any_bit(0, _CLONE_THREAD, _return(_ALLOW), errno.EPERM)
     if name in ("kill", "tgkill"):
         return _if_one_of(0, [pid], errno.EPERM)
     if name == "prlimit64":

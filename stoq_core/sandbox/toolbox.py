@@ -21,6 +21,7 @@ from .wire import Channel, Malformed, Overdue
 
 _LOOK_S = 0.02
 _MOST_CPU_S = 3_600
+_PREFIX = "stoq-tools-"
 
 
 class Toolbox:
@@ -30,6 +31,25 @@ class Toolbox:
         """`placed` are paths by name (`sandbox.tools`)."""
         self._placed = dict(placed)
         self._allowed = allowed
+        self._place: str | None = None
+
+    def _folder(self) -> str:
+        """The place of this process for tools' folders; places of processes that are gone are removed."""
+        if self._place is None:
+            with suppress(OSError):
+                for one in os.scandir(tempfile.gettempdir()):
+                    pid = one.name.removeprefix(_PREFIX).partition("-")[0]
+                    if one.name.startswith(_PREFIX) and pid.isdigit() and not _alive(int(pid)):
+                        shutil.rmtree(one.path, ignore_errors=True)
+            self._place = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
+            os.chmod(self._place, 0o711)  # noqa: S103 - a tool of another user passes through to its folder
+        return self._place
+
+    def close(self) -> None:
+        """Remove it."""
+        if self._place is not None:
+            shutil.rmtree(self._place, ignore_errors=True)
+            self._place = None
 
     def answer(
         self, zygote: Zygote, channel: Channel, asked: wire.ToolAsked, payload: Body, most_ms: float
@@ -58,7 +78,7 @@ class Toolbox:
         if path is None:
             raise missing(call.name)
         out, err = anonymous_file(), anonymous_file()
-        folder = tempfile.mkdtemp(prefix="stoq-tool-")
+        folder = tempfile.mkdtemp(dir=self._folder())
         fds.append(out)
         try:
             paths: Iterator[str | int] = iter(range(len(bodies.fds)))
@@ -169,6 +189,16 @@ def _call_of(asked: wire.ToolAsked, most_ms: float) -> ToolCall:
         output_bytes=min(asked.output_bytes, 1 << 30),
         wall_ms=min(asked.wall_ms, most_ms),
     )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _folder_bytes(folder: str) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("<IBB")  # bytes that follow, kind, descriptors that came with it
 _READ_BYTES = 256 * 1024
 _MAX_FDS = 16
+_TICK = struct.pack("ll", 0, 100_000)  # timeval: a tenth of a second
 MAX_FRAME_BYTES = 8 * MiB
 """No frame is longer; longer bodies come as several."""
 
@@ -46,8 +47,11 @@ class Channel:
     """One end of a socket. `takes_fds` is false where the other side is not trusted: then none arrive."""
 
     def __init__(self, sock: socket.socket, *, takes_fds: bool) -> None:
-        """Own `sock` from now on."""
+        """Own `sock` from now on; it blocks for a tick at most, so that time is looked at now and then."""
         self.sock = sock
+        sock.settimeout(None)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, option, _TICK)
         self._takes_fds = takes_fds
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
@@ -61,22 +65,21 @@ class Channel:
         view = memoryview(data).cast("B")
         parts: list[Any] = [_HEADER.pack(len(view), kind, len(fds)), view]
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        self.sock.settimeout(wait_s)
-        try:
-            sent = self.sock.sendmsg(parts, ancillary)
-            if sent < _HEADER.size + len(view):
-                self._send_rest(parts, sent)
-        except TimeoutError:
-            raise Overdue from None
-        except OSError as error:
-            raise Closed(str(error)) from None
-
-    def _send_rest(self, parts: list[Any], sent: int) -> None:
-        for part in parts:
-            view = memoryview(part)
-            if sent < len(view):
-                self.sock.sendall(view[sent:])
-            sent = max(0, sent - len(view))
+        until = None if wait_s is None else time.monotonic() + wait_s
+        while parts:
+            try:
+                sent = self.sock.sendmsg(parts, ancillary)
+            except BlockingIOError:
+                if until is not None and time.monotonic() > until:
+                    raise Overdue from None
+                continue
+            except OSError as error:
+                raise Closed(str(error)) from None
+            ancillary = []
+            while parts and sent >= len(parts[0]):
+                sent -= len(parts.pop(0))
+            if parts:
+                parts[0] = memoryview(parts[0])[sent:]
 
     def receive(self, wait_s: float | None = None, most: int = MAX_FRAME_BYTES) -> Frame:
         """The next frame. Raises `Overdue`, `Closed`, or `Malformed` for one of more than `most` bytes."""
@@ -105,19 +108,22 @@ class Channel:
 
     def _read(self, most: int, until: float | None) -> bytes:
         began = time.monotonic()
-        if until is not None and until <= began:
-            raise Overdue
-        self.sock.settimeout(None if until is None else until - began)
         try:
-            if not self._takes_fds:
-                return self.sock.recv(most)
-            chunk, fds, flags, _ = socket.recv_fds(self.sock, most, _MAX_FDS)
-        except TimeoutError:
-            raise Overdue from None
+            while True:
+                try:
+                    return self._read_once(most)
+                except BlockingIOError:
+                    if until is not None and time.monotonic() >= until:
+                        raise Overdue from None
         except OSError as error:
             raise Closed(str(error)) from None
         finally:
             self.waited_s += time.monotonic() - began
+
+    def _read_once(self, most: int) -> bytes:
+        if not self._takes_fds:
+            return self.sock.recv(most)
+        chunk, fds, flags, _ = socket.recv_fds(self.sock, most, _MAX_FDS)
         self._fds.extend(fds)
         if flags & socket.MSG_CTRUNC:
             raise Malformed("descriptors were lost")
@@ -128,9 +134,8 @@ class Channel:
         """True if the other side is gone; asks, and waits for nothing."""
         if self._buffer:
             return False
-        self.sock.settimeout(0)
         try:
-            return not self.sock.recv(1, socket.MSG_PEEK)
+            return not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:

@@ -116,7 +116,7 @@ class _Zygote:
 
     def _answer(self, frame: Frame) -> None:
         if frame.kind == wire.FORK:
-            self._fork(msgspec.msgpack.decode(frame.data, type=wire.Fork), frame.fds[0])
+            self._fork(frame.fds[0])
         elif frame.kind == wire.KILL:
             self._kill(msgspec.msgpack.decode(frame.data, type=int))
         elif frame.kind == wire.DESCRIBE:
@@ -126,10 +126,7 @@ class _Zygote:
 
     # -- children ---------------------------------------------------------------------------------
 
-    def _fork(self, asked: wire.Fork, fd: int) -> None:
-        for name in asked.preload:
-            with suppress(StoqError):  # whoever needs it reports it
-                self._plugins.worker(name).warm()
+    def _fork(self, fd: int) -> None:
         uid = self._protector.next_uid()
         pid = self._begin()
         if pid == 0:
@@ -197,19 +194,16 @@ class _Zygote:
     # -- plugins ----------------------------------------------------------------------------------
 
     def _describe(self, name: str) -> None:
-        """Say what a worker is that nobody named before; a fork loads it, so this process stays as it is."""
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self._channel.send(wire.DESCRIBED, wire.ENCODE(self._described(name)))
-            finally:
-                os._exit(0)
-        os.waitpid(pid, 0)
+        """Say what a worker is that the config does not name; later children are forked with it."""
+        facts = self._described(name)
+        gc.freeze()
+        self._channel.send(wire.DESCRIBED, wire.ENCODE(facts))
 
     def _described(self, name: str) -> wire.Facts:
         try:
             worker = self._plugins.worker(name)
-            worker.warm()
+            if worker.runs == "sandbox":
+                worker.warm()
         except StoqError as error:
             return wire.Facts("worker", name, error=str(error))
         except Exception as error:  # noqa: BLE001 - a plugin's own code; told to whoever asked for it

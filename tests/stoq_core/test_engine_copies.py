@@ -81,11 +81,11 @@ def test_a_copy_that_is_not_scanned_or_kept_does_not_stand_for_one_that_is(first
 
 def test_a_copy_below_the_depth_does_not_stand_for_a_shallow_one() -> None:
     """8: bytes first met too deep, because of a drain, are scanned where they stand high enough."""
-    deep = b"((((x" + b"p" * 40 + b"))))"
+    deep = b"(((x" + b"p" * 40 + b")))"
     scanned = scan(
         Source({"s": SPLIT, "say": SAY}, always=["s", "say"]),
         b"(" + deep + b")(x" + b"p" * 40 + b")",
-        limits=RequestLimits(depth=3, held_bytes=150, payload_bytes=149),
+        limits=RequestLimits(depth=3, held_bytes=400, payload_bytes=390),
     )
     shallow = [one for one in scanned.reports if one.size == 41 and one.depth == 1]
     assert shallow

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 import pytest
 
-from stoq_core.errors import Reason
+from stoq_core.errors import Reason, Unread
 from stoq_core.examine import Task, examine
-from stoq_core.job import Child, Finding
+from stoq_core.job import Child, Dispatch, Finding
 from stoq_core.limits import Deadline, RequestLimits
-from stoq_core.testing import payload
-from tests.kit import Source, scan, worker
+from stoq_core.payload import RequestMeta
+from stoq_core.render import encode
+from stoq_core.response import ScanResponse
+from stoq_core.testing import FakeClock, payload
+from tests.kit import SCAN_ID, Source, dispatcher, scan, worker
 
 GOOD = worker(lambda p, _j: iter([{"bytes": p.size}]))
 
@@ -80,6 +84,113 @@ def test_a_bad_worker_harms_nobody_else(name: str) -> None:
     assert report.result_of("a") == report.result_of("z") == {"bytes": 3}
     assert reason in {one.reason.value for one in report.unread if one.plugin == name}
     assert [one for one in scanned.errors if one.plugin == name]
+
+
+def surrogate(_payload: Any, job: Any) -> Any:
+    """Odd text and numbers in everything that is reported."""
+    job.error("odd\ud800", "message\ud800\0", observed=2**80, allowed=-(2**90))
+    job.unread(Reason.CORRUPT, "why\ud800")
+    yield Finding("name\ud800", 10**30, "detail\0\ud800", ("T1\ud800",))
+    yield Dispatch("nobody\ud800", {"k\ud800": 2**70})
+    yield job.child([b"c"], name="file\ud800\0", should_scan=False)
+    raise ValueError("raised\ud800")
+
+
+def test_odd_text_and_numbers_anywhere_are_valid_json() -> None:
+    """Names, messages, details and numbers of every kind of report can be stored anywhere."""
+    scanned = scan(Source({"odd": worker(surrogate), "z": GOOD}, always=["odd", "z"]), b"x")
+    response = ScanResponse(
+        scan_id=SCAN_ID, time="", request_meta=RequestMeta(), results=scanned.reports, errors=scanned.errors
+    )
+    text = encode(response).decode()
+    assert "\\u0000" not in text.replace("\\\\u0000", "")
+    made = json.loads(text)
+    assert (made["errors"]["odd"][0]["observed"], made["errors"]["odd"][0]["allowed"]) == (2**53, -(2**53))
+    assert [one["code"] for one in made["errors"]["odd"]] == ["odd\\ud800", "plugin_failed"]
+    assert made["results"][0]["workers"] == [{"z": {"bytes": 1}}]
+
+
+def test_reports_are_bounded_and_no_reason_is_lost() -> None:
+    """Ten thousand errors become a hundred and a word about the rest; each reason stays."""
+
+    def complains(_payload: Any, job: Any) -> Any:
+        for _ in range(10_000):
+            job.error("bad", "again")
+            job.unread(Reason.CORRUPT, "again")
+        job.unread(Reason.TRUNCATED, "once")
+        yield {}
+
+    scanned = scan(Source({"c": worker(complains)}, always=["c"]), b"x")
+    codes = [one.code for one in scanned.errors]
+    assert (codes.count("bad"), codes.count("more_errors")) == (100, 1)
+    reasons = [one.reason for one in scanned.reports[0].unread]
+    assert len(reasons) == 101
+    assert reasons[-1] is Reason.TRUNCATED
+
+
+def test_very_many_errors_of_a_request_are_bounded() -> None:
+    """A tree of thousands of broken parts has a document that a person can open."""
+
+    def breaks(payload: Any, job: Any) -> Any:
+        if payload.depth == 0:
+            for n in range(400):
+                yield job.child([b"%d" % n])
+        for _ in range(100):
+            job.error("bad", "x" * 50)
+            job.unread(Reason.CORRUPT, "x" * 50)
+
+    scanned = scan(Source({"b": worker(breaks)}, always=["b"]), b"x")
+    assert len(scanned.reports) == 401
+    assert len(scanned.errors) <= 10_001
+    assert sum(len(one.unread) for one in scanned.reports) <= 10_401
+    assert all(one.unread for one in scanned.reports)
+
+
+def test_findings_and_dispatches_count_as_results() -> None:
+    """A worker that yields findings without end runs into its own result limit."""
+
+    def finds(_payload: Any, _job: Any) -> Any:
+        for n in range(19_000):
+            yield Finding(f"f{n}", 1, "d" * 4_000)
+
+    scanned = scan(Source({"f": worker(finds), "z": GOOD}, always=["f", "z"]), b"x")
+    assert 0 < len(scanned.reports[0].findings) < 300
+    assert Reason.RESULT_TOO_LARGE in {one.reason for one in scanned.reports[0].unread}
+    assert scanned.reports[0].result_of("z") == {"bytes": 1}
+
+
+def task(content: bytes = b"xyz", **fields: Any) -> Task:
+    """One examination with room for ten children."""
+    fields.setdefault("deadline", Deadline.after_ms(60_000))
+    fields.setdefault("limits", RequestLimits())
+    return Task(payload=payload(content), bytes_left=1_000, children_left=10, **fields)
+
+
+def test_time_in_which_a_worker_is_paused_is_not_its_own() -> None:
+    """While what it yielded is examined (a drain) its clock stands: no timeout, no cut child."""
+
+    def breeds_slowly(_payload: Any, job: Any) -> Any:
+        for n in range(4):
+            yield job.child([b"a", b"%d" % n])
+
+    source = Source({"b": worker(breeds_slowly)}, always=["b"])
+    entries = []
+    for entry in examine(task(limits=RequestLimits(worker_wall_ms=150)), source):
+        entries.append(entry)
+        time.sleep(0.06)
+    children = [one.emit for one in entries if isinstance(getattr(one, "emit", None), Child)]
+    assert [one.truncated for one in children] == [None] * 4
+    assert not [one for one in entries if isinstance(getattr(one, "emit", None), Unread)]
+
+
+@pytest.mark.parametrize("dispatchers", [{}, {"by": dispatcher(lambda _p, _j: iter([Dispatch("a")]))}])
+def test_no_time_at_all_is_never_clean(dispatchers: dict[str, Any]) -> None:
+    """A deadline that comes before the first round is a reason, also where nothing is in `always`."""
+    clock = FakeClock()
+    source = Source({"a": GOOD}, **dispatchers)
+    entries = list(examine(task(deadline=Deadline(clock.now - 1, clock)), source))
+    reasons = [one.emit.reason for one in entries if isinstance(getattr(one, "emit", None), Unread)]
+    assert reasons == [Reason.DEADLINE]
 
 
 def test_odd_values_are_valid_json() -> None:

@@ -138,6 +138,14 @@ def test_the_doctor_says_what_is_there_and_what_is_not(home: Path) -> None:
 def test_lists_and_settings(home: Path) -> None:
     """`plugins`, `plugin`, `config` and `--version` answer."""
     assert b"decompress" in stoq(home, "plugins").stdout
-    assert b"worker.yara.strings_limit: int = 10" in stoq(home, "plugin", "yara").stdout
+    shown = stoq(home, "plugin", "xordecode").stdout.decode()
+    for line in (
+        "finding xor_hidden_executable (score 500, T",
+        "error no_key:",
+        "XorKey: One `key`",
+    ):
+        assert line in shown
+    assert "stoq scan --always xordecode FILE" in shown
+    assert b"worker.yara.strings_limit: integer = 10" in stoq(home, "plugin", "yara").stdout
     assert json.loads(stoq(home, "config").stdout)["limits"]["depth"] == 10
     assert stoq(home, "--version").stdout.startswith(b"stoq ")

@@ -343,7 +343,8 @@ def test_every_format_is_routed() -> None:
         "upx",
         "lz4-legacy",
     }:  # a rule routes the one, a mark tells the other
-        assert routes[label] == {"workers": ["decompress"], "container": True}, label
+        assert "decompress" in routes[label]["workers"], label
+        assert routes[label]["container"], label
     assert routes["exfat"] == {"workers": [], "container": True}
 
 

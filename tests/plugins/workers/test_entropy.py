@@ -31,6 +31,16 @@ def test_blocks_are_bounded() -> None:
     assert run(make(Entropy), b"").result is None
 
 
+@given(st.binary(min_size=1, max_size=500), st.integers(1, 600))
+def test_blocks_are_as_long_as_asked(content: bytes, size: int) -> None:
+    """Each block has its own value, the last one may be short; any size is honoured."""
+    found = run(make(Entropy, block_bytes=size), content).result
+    assert found is not None
+    blocks = [content[at : at + size] for at in range(0, len(content), size)]
+    alone = [(run(make(Entropy), one).result or {})["entropy"] for one in blocks]
+    assert (found["block_bytes"], found["blocks"]) == (size, alone)
+
+
 def test_a_large_body_is_measured_where_it_lies() -> None:
     """A payload behind a descriptor gives the same value."""
     content = os.urandom(100_000)

@@ -245,9 +245,10 @@ with stage(sandbox__share_children=True) as one:
 @pytest.mark.skipif(not SYSTEM_PYTHON.exists(), reason="an interpreter all users may read: Debian's python3")
 def test_children_are_users_of_their_own() -> None:
     """Where the libraries are readable to all, each child has an unprivileged user that nobody else has."""
-    found = _with_system_python("-c", OWN_USERS)
-    if found.returncode and "cannot import" in found.stderr + found.stdout:
+    if _with_system_python("-c", "import msgspec, psutil").returncode:
         pytest.skip(f"the libraries here are for another Python than {SYSTEM_PYTHON}")
+    found = _with_system_python("-c", OWN_USERS)
+    assert found.returncode == 0, found.stderr
     said = json.loads(found.stdout)
     if "closed to other users" in said["missing"].get("own_uid", ""):
         pytest.skip(f"the checkout cannot be read by other users: {said['missing']['own_uid']}")
@@ -265,3 +266,68 @@ def _with_system_python(*words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(libraries)}
     command = [str(SYSTEM_PYTHON), *words]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_worker_that_starts_a_thread() -> None:
+    """Named in the config it is refused at the start; dispatched to, it works, and children go on."""
+    from stoq_core.errors import PluginLoadError
+
+    with pytest.raises(PluginLoadError, match="'threaded' starts a thread"), stage(scan__always=["threaded"]):
+        pass
+    with stage() as sandbox:
+        for _ in range(3):
+            root = Payload(b"bytes", PayloadMeta(dispatch_to=["threaded"]))
+            done = sandbox.scan(root, b"others")
+            assert done.reports[0].result_of("threaded") == {"size": 5}
+            assert not done.errors
+
+
+def test_folders_of_killed_brokers_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool's folder outlives its broker only until the next one runs a tool."""
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone, kept = tmp_path / "stoq-tools-999999999-x", tmp_path / f"stoq-tools-{os.getpid()}-y"
+    for one in (gone, kept):
+        (one / "inside").mkdir(parents=True)
+    with stage(scan__always=["tooled"], sandbox__tools={"script": "/bin/sh"}) as sandbox:
+        assert not sandbox.scan(b"#!script\nexit 0\n").errors
+        assert not gone.exists()
+        assert kept.exists()
+    assert [one.name for one in tmp_path.iterdir()] == [kept.name]
+
+
+def test_memory_does_not_grow_with_the_tree() -> None:
+    """Payloads are archived and let go as they are examined: 280 MiB pass through 32 MiB."""
+    import io
+    import zipfile
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+        for n in range(40):
+            made.writestr(f"{n}", random.Random(n).randbytes(16_384) * 448)
+    limits = {"limits__held_bytes": 32 * MiB, "limits__worker_wall_ms": 30_000}
+    with stage(scan__always=["hash"], scan__dispatchers=["filetype"], **limits) as sandbox:
+        sandbox.scan(b"warm up")
+        process = psutil.Process()
+        before = process.memory_info().rss + shared_memory()
+        peak = 0
+        done = threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not done.wait(0.005):
+                peak = max(peak, process.memory_info().rss + shared_memory())
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            scanned = sandbox.scan(out.getvalue())
+        finally:
+            done.set()
+            thread.join()
+        assert len(scanned.reports) == 41
+        assert not scanned.unread
+        assert all(not one.unread for one in scanned.reports)
+        assert sum(one.size for one in scanned.reports) > 280 * MiB
+        assert peak - before < 32 * MiB + 64 * MiB  # resident, and counted twice where it is mapped

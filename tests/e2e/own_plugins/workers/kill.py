@@ -1,4 +1,7 @@
-"""A worker that kills its own function: once for `KILL-ONCE:PATH`, every time for `KILL-ALWAYS`."""
+"""Kills its own function: once for `KILL-ONCE:PATH`, every time for `KILL-ALWAYS`.
+
+It runs in the broker, since nothing that a worker in the sandbox does ends a function.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ from typing import Any
 
 from stoq_core.job import Job
 from stoq_core.options import Options
-from stoq_core.payload import Payload
+from stoq_core.payload import OpaquePayload
 from stoq_core.plugin import Worker
 
 
 class Kill(Worker[Options]):
     """Nothing for any other payload."""
 
-    def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """End the process without a word, as a crash in C would."""
-        head = payload.head(200)
+    runs = "broker"
+
+    def scan(self, payload: OpaquePayload, job: Job) -> Iterator[Any]:  # type: ignore[override]
+        """End the process without a word, as the platform does."""
+        head = next(payload.upload(), b"")[:200]
         if head.startswith(b"KILL-ALWAYS"):
             os._exit(9)
         if head.startswith(b"KILL-ONCE:"):
