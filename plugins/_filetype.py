@@ -29,6 +29,7 @@ TEXT = _kind("text/plain", "txt", "text")
 ZIP = _kind("application/zip", "zip", "archive")
 TAR = _kind("application/x-tar", "tar", "archive")
 PE = _kind("application/vnd.microsoft.portable-executable", "pe", "executable", "exe")
+BROTLI = _kind("application/x-brotli", "brotli", "archive", "br")
 FAT = _kind("application/x-mach-binary", "macho", "executable", "")
 CLASS = _kind("application/java-vm", "class", "executable")
 
@@ -56,6 +57,7 @@ for _prefix, _type in (
     (b"\xfd7zXZ\x00", _kind("application/x-xz", "xz", "archive")),
     (b"\x28\xb5\x2f\xfd", _kind("application/zstd", "zstd", "archive", "zst")),
     (b"\x04\x22\x4d\x18", _kind("application/x-lz4", "lz4", "archive")),
+    (b"\x02\x21\x4c\x18", _kind("application/x-lz4", "lz4", "archive")),
     (b"\x1f\x9d", _kind("application/x-compress", "compress", "archive", "Z")),
     (b"070701", _kind("application/x-cpio", "cpio", "archive")),
     (b"070702", _kind("application/x-cpio", "cpio", "archive")),
@@ -71,7 +73,9 @@ for _prefix, _type in (
     (b"\xed\xab\xee\xdb", _kind("application/x-rpm", "rpm", "archive")),
     (b"MSWIM\x00\x00\x00", _kind("application/x-ms-wim", "wim", "archive")),
     (b"hsqs", _kind("application/x-squashfs", "squashfs", "archive")),
+    (b"sqsh", _kind("application/x-squashfs", "squashfs", "archive")),
     (b"conectix", _kind("application/x-vhd", "vhd", "archive")),
+    (b"encrcdsa", _kind("application/x-apple-diskimage", "dmg", "archive")),
     (b"vhdxfile", _kind("application/x-vhdx", "vhdx", "archive")),
     (b"\x7fELF", _kind("application/x-elf", "elf", "executable", "")),
     (b"\xca\xfe\xba\xbe", FAT),
@@ -161,6 +165,8 @@ def identify(view: memoryview) -> FileType:
         return EMPTY
     head = bytes(view[:_HEAD_BYTES])
     kind = _by_prefix(head)
+    if (kind is None or kind.group == "archive") and bytes(view[-512:-500]) == _KOLY:
+        return _DMG  # such an image begins with its first chunk, which may be a bzip2 or xz stream
     if kind is ZIP:
         return _zip_kind(head)
     return kind or _by_offset(head, view) or _by_text(head) or UNKNOWN
@@ -172,7 +178,7 @@ def _by_prefix(head: bytes) -> FileType | None:
             # a class's version (45 and up) stands where the other format counts its architectures
             return CLASS if kind is FAT and int.from_bytes(head[4:8], "big") >= 45 else kind
     for prefix, kind in _SHORT:
-        if head.startswith(prefix):
+        if head.startswith(prefix) and _plausible(kind.label, head):
             return kind
     if head[:2] == b"MZ":
         at = int.from_bytes(head[0x3C:0x40], "little") if len(head) >= 64 else 0
@@ -182,13 +188,21 @@ def _by_prefix(head: bytes) -> FileType | None:
     return None
 
 
-def _by_offset(head: bytes, view: memoryview) -> FileType | None:  # noqa: C901 - a flat list of marks
+def _plausible(label: str, head: bytes) -> bool:
+    """Two bytes alone are no mark: what else the header must hold where nothing longer tells."""
+    if label == "arj":  # a main header of a sane size
+        return len(head) < 11 or (head[10] == 2 and 30 <= head[4] <= head[2] | head[3] << 8 <= 2600)
+    if label == "compress":  # two reserved bits, 9 to 16 bits a code
+        return len(head) < 3 or (not head[2] & 0x60 and 9 <= head[2] & 0x1F <= 16)
+    return True
+
+
+def _by_offset(head: bytes, view: memoryview) -> FileType | None:
     if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
         return TAR
-    if len(view) > 0x8006 and bytes(view[0x8001:0x8006]) == b"CD001":
-        return _kind("application/x-iso9660-image", "iso", "archive")
-    if len(view) >= 512 and bytes(view[-512:-508]) == b"koly":
-        return _kind("application/x-apple-diskimage", "dmg", "archive")
+    kind = _image_kind(head, view)
+    if kind is not None:
+        return kind
     if head[:4] == b"RIFF" and len(head) >= 12:
         form = head[8:12]
         if form == b"WEBP":
@@ -198,13 +212,69 @@ def _by_offset(head: bytes, view: memoryview) -> FileType | None:  # noqa: C901 
         return _kind("video/mp4", "mp4", "video")
     if head[7:14] == b"**ACE**":
         return _kind("application/x-ace-compressed", "ace", "archive")
-    if head[2:5] == b"-lh" and head[6:7] == b"-":
+    if re.match(rb"..-(?:lh[0-9dx]|lz[45s]|pm[0-2s])-.{13}[\0-\3]", head, re.DOTALL):
         return _kind("application/x-lzh-compressed", "lzh", "archive")
     if head[:3] == b"\x5d\x00\x00" and len(head) > 13 and head[12] in (0x00, 0xFF):
         return _kind("application/x-lzma", "lzma", "archive")
     if _old_tar(head):
         return TAR
     return None
+
+
+_KOLY = b"koly\0\0\0\4\0\0\2\0"
+_DMG = _kind("application/x-apple-diskimage", "dmg", "archive")
+_NTFS = _kind("application/x-ntfs-image", "ntfs", "archive", "img")
+_FAT = _kind("application/x-fat-image", "fat", "archive", "img")
+_EXFAT = _kind("application/x-exfat-image", "exfat", "archive", "img")
+_DISK = _kind("application/x-disk-image", "disk", "archive", "img")
+_UDF = _kind("application/x-udf-image", "udf", "archive")
+_EXT = _kind("application/x-ext-image", "ext", "archive", "img")
+_HFS = _kind("application/x-hfs-image", "hfs", "archive", "img")
+_APFS = _kind("application/x-apfs-image", "apfs", "archive", "img")
+
+
+def _image_kind(head: bytes, view: memoryview) -> FileType | None:
+    """Disk images and file systems: marks at fixed offsets, of either end."""
+    mark = bytes(view[0x8001:0x8006])
+    if mark == b"CD001":
+        return _kind("application/x-iso9660-image", "iso", "archive")
+    if mark == b"BEA01" and bytes(view[0x8801:0x8804]) == b"NSR":
+        return _UDF
+    if len(view) >= 512:
+        if bytes(view[-512:-508]) == b"koly":
+            return _DMG
+        if bytes(view[-512:-504]) == b"conectix":
+            return _kind("application/x-vhd", "vhd", "archive")
+    if head[510:512] == b"\x55\xaa":
+        return _boot_kind(head)
+    if head[1024:1026] in (b"H+", b"HX") and head[1026:1028] in (b"\0\4", b"\0\5"):
+        return _HFS
+    if head[1080:1082] == b"\x53\xef" and head[1048:1052] <= b"\x06\0\0\0" and head[1101:1104] == bytes(3):
+        return _EXT
+    return _APFS if head[32:36] == b"NXSB" else None
+
+
+def _boot_kind(head: bytes) -> FileType | None:
+    """What a boot sector begins: a file system, or a disk with partitions."""
+    if head[3:11] == b"NTFS    ":
+        return _NTFS
+    if head[3:11] == b"EXFAT   ":
+        return _EXFAT
+    if head[54:59] in (b"FAT12", b"FAT16") or head[82:87] == b"FAT32":
+        return _FAT
+    if head[512:520] == b"EFI PART":
+        return _DISK
+    rows = [head[446 + 16 * n : 462 + 16 * n] for n in range(4)]
+    used = [row for row in rows if row[4]]
+    whole = all(row[0] in (0, 0x80) for row in rows) and all(any(row[12:16]) for row in used)
+    return _DISK if used and whole else None
+
+
+def by_name(kind: FileType, name: str) -> FileType:
+    """`kind`, unless nothing but the name tells: brotli has no mark of its own."""
+    if kind.label in ("unknown", "txt") and name.lower().endswith(".br"):
+        return BROTLI
+    return kind
 
 
 def _old_tar(head: bytes) -> bool:

@@ -143,3 +143,15 @@ rule office_macros_as_text
     condition:
         $ole or ($mso and $web in (0 .. 65536))
 }
+
+rule packed_with_upx
+{
+    meta:
+        description = "A program with UPX's mark, which upx may unpack"
+        plugin = "decompress"
+    strings:
+        $mark = "UPX!"
+    condition:
+        (uint16(0) == 0x5A4D or uint32(0) == 0x464C457F or uint32(0) == 0xFEEDFACE or uint32(0) == 0xFEEDFACF)
+        and ($mark in (0 .. 8192) or $mark in (filesize - 8192 .. filesize))
+}

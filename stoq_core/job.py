@@ -176,12 +176,14 @@ class Job:
         *,
         files: Iterable[str] = (),
         output_bytes: int = 64 * MiB,
+        copied: bool = False,
     ) -> ToolRun:
         """Run a program that the class names in `tools`, within this job's time; never through a shell.
 
         A `Payload` or `Body` among the arguments becomes a path to its bytes. The tool works in an
         empty folder of its own, with no input and no network; `files` are names in that folder that
         it may leave behind. `output_bytes` bounds its standard output and each of those files.
+        With `copied`, bodies are files in that folder, for tools that refuse a link as a path.
         Raises `PluginError`: `tool_missing`, `timeout`, `too_many_bytes`.
         """
         if self._tools is None:
@@ -193,6 +195,7 @@ class Job:
                 files=list(files),
                 output_bytes=output_bytes,
                 wall_ms=self.deadline.left_ms,
+                copied=copied,
             )
         )
 

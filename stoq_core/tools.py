@@ -18,8 +18,15 @@ from .limits import MiB
 if TYPE_CHECKING:  # what only running a tool needs is imported there: a tenth of a cold start
     import subprocess
 
-SEARCHED = ("/usr/local/bin", "/usr/bin", "/bin", "/opt/bin", "/opt/homebrew/bin")
-"""Where a tool is looked for that `sandbox.tools` does not place; the caller's PATH is not asked."""
+SEARCHED = (
+    *("/usr/lib/7zip", "/usr/lib/p7zip"),
+    *("/usr/local/bin", "/usr/bin", "/bin", "/opt/bin", "/opt/homebrew/bin"),
+)
+"""Where a tool is looked for that `sandbox.tools` does not place; the caller's PATH is not asked.
+
+Debian's /usr/bin/7z is a script that starts another program, which the sandbox lets no tool do: the
+program itself comes first.
+"""
 
 STDERR_BYTES = 64 * 1024
 """What is kept of what a tool says on standard error."""
@@ -41,13 +48,17 @@ class ToolRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. `files` are names that the tool may write in its own empty folder, without a `/`."""
+    """One call. `files` are names that the tool may write in its own empty folder, without a `/`.
+
+    `copied` is for tools that refuse the links under /proc: bodies are then files in that folder.
+    """
 
     name: str
     arguments: Sequence[Argument]
     files: Sequence[str] = ()
     output_bytes: int = 64 * MiB
     wall_ms: float = 30_000
+    copied: bool = False
 
 
 class ToolRunner(Protocol):
@@ -138,7 +149,7 @@ def _paths(call: ToolCall, folder: str) -> Iterator[tuple[list[str], list[int]]]
     words: list[str] = []
     fds: list[int] = []
     opened: list[int] = []
-    magic = os.path.isdir("/proc/self/fd")
+    magic = os.path.isdir("/proc/self/fd") and not call.copied
     try:
         for at, argument in enumerate(call.arguments):
             if isinstance(argument, str):

@@ -88,3 +88,9 @@ def sliced(view: memoryview) -> Chunks:
     """A view in chunks."""
     for at in range(0, len(view), CHUNK_BYTES):
         yield view[at : at + CHUNK_BYTES]
+
+
+def refuse(reason: Reason, message: str) -> Chunks:
+    """No bytes but a reason."""
+    raise BadArchive(reason, message)
+    yield b""

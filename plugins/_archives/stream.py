@@ -1,4 +1,4 @@
-"""Single compressed streams: gzip (RFC 1952), bzip2, xz, lzma and zstd (RFC 8878)."""
+"""Single compressed streams: gzip (RFC 1952), bzip2, xz, lzma, zstd (RFC 8878) and lz4 frames."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ _ZSTD_WINDOW_LOG = 28  # 256 MiB
 _SUFFIXES = {
     ".tgz": ".tar", ".taz": ".tar", ".tbz": ".tar", ".tbz2": ".tar", ".txz": ".tar", ".tlz": ".tar",
     ".tzst": ".tar", ".svgz": ".svg", ".gz": "", ".bz2": "", ".xz": "", ".lzma": "", ".zst": "",
+    ".lz4": "", ".br": "", ".z": "",
 }  # fmt: skip
 
 
 def read_stream(view: memoryview, kind: str, outer_name: str) -> Iterator[Entry]:
     """The one member of a compressed stream; concatenated streams are one member, as their tools do."""
-    member = Member(name=_inner_name(outer_name), method=kind)
+    member = Member(name=inner_name(outer_name), method=kind)
     if kind == "gzip":
         _gzip_facts(view, member)
 
@@ -46,7 +47,8 @@ def read_stream(view: memoryview, kind: str, outer_name: str) -> Iterator[Entry]
         yield Entry(behind, lambda _passwords: sliced(rest), ended[0])
 
 
-def _inner_name(outer: str) -> str:
+def inner_name(outer: str) -> str:
+    """What a compressed file of that name holds, by its suffix."""
     base = outer.replace("\\", "/").rpartition("/")[2]
     for suffix, instead in _SUFFIXES.items():
         if base.lower().endswith(suffix) and len(base) > len(suffix):
@@ -95,12 +97,24 @@ def zstd_decoder() -> Any:
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
 
 
+def _lz4() -> Any:
+    import lz4.frame
+
+    return lz4.frame.LZ4FrameDecompressor()
+
+
 _DECODERS: dict[str, Callable[[], Any]] = {
-    "gzip": _gzip, "bzip2": _bzip2, "xz": _lzma, "lzma": _lzma, "zstd": zstd_decoder,
+    "gzip": _gzip, "bzip2": _bzip2, "xz": _lzma, "lzma": _lzma, "zstd": zstd_decoder, "lz4": _lz4,
 }  # fmt: skip
 _STARTS = {
     _gzip: (b"\x1f\x8b",), _bzip2: (b"BZh",), _lzma: (b"\xfd7zXZ\x00",), zstd_decoder: (b"\x28\xb5\x2f\xfd",),
+    _lz4: (b"\x04\x22\x4d\x18",),
 }  # fmt: skip
+
+
+def decompressed(view: memoryview, kind: str) -> Chunks:
+    """The plain bytes of a stream within another format; what stands behind it is not looked at."""
+    return _decompressed(view, _DECODERS[kind], [])
 
 
 def _decompressed(view: memoryview, make: Callable[[], Any], ended: list[int]) -> Chunks:
@@ -114,7 +128,7 @@ def _decompressed(view: memoryview, make: Callable[[], Any], ended: list[int]) -
             yield out
             out = b"" if decoder.eof else _step(decoder, b"")
         if decoder.eof:
-            at -= len(decoder.unused_data)
+            at -= len(decoder.unused_data or b"")  # lz4 says None for nothing
             following = _next_start(view, at, _STARTS[make])
             if following < 0:
                 ended.append(at)

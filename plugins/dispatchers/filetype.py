@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._filetype import identify
+from plugins._filetype import by_name, identify
 from stoq_core.errors import ConfigError, Reason
 from stoq_core.job import Dispatch, Job
 from stoq_core.options import Options, about, build
@@ -33,7 +33,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Filetype(Dispatcher[FiletypeOptions]):
-    """Yields the workers of the payload's type; says so where a container has none."""
+    """Yields the workers of the payload's type; says so where a container has none.
+
+    The bytes decide; the name does so for brotli alone, which has no mark.
+    """
+
+    reads_meta = True
 
     def __init__(self, options: FiletypeOptions, name: str) -> None:
         """Read and check the table, the user's rows last."""
@@ -44,7 +49,7 @@ class Filetype(Dispatcher[FiletypeOptions]):
 
     def dispatch(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield a `Dispatch` a worker."""
-        kind = identify(payload.view())
+        kind = by_name(identify(payload.view()), payload.name)
         route = self._routes.get(kind.label)
         if route is None:
             return

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
 
+from plugins._archives.by_tool import read_by_7z
 from plugins._archives.detect import detect
 from plugins._archives.entry import BadArchive, Entry, Member, WrongPassword
+from plugins._archives.readers import READERS, Source
 from plugins._archives.sevenzip import SevenZip
-from plugins._archives.stream import read_stream
-from plugins._archives.tar import read_tar
-from plugins._archives.unix import read_ar, read_cpio
 from plugins._archives.zip import open_zip, read_zip
 from stoq_core.body import BodyWriter
-from stoq_core.errors import LimitReached, Reason
+from stoq_core.errors import LimitReached, PluginError, Reason
 from stoq_core.job import Child, Job
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
@@ -44,9 +44,15 @@ class DecompressResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Decompress(Worker[DecompressOptions]):
-    """zip (all methods, both encryptions), 7z, tar, gzip, bzip2, xz, lzma, zstd, cpio, ar and deb.
+    """Every archive and compression format below, one level at a time: the engine opens what is inside.
 
-    Nothing touches a file system. Links and devices are listed, not followed. A wrong password is
+    In process: zip (all usual methods, both encryptions), 7z, tar, gzip, bzip2, xz, lzma, zstd, lz4,
+    brotli (by the name `.br`), compress (.Z), cpio, ar, deb, rpm, cab, arj, lzh, ace, xar, iso (Joliet,
+    Rock Ridge), udf, dmg, vhd, vhdx, disk images with partitions, squashfs. By a program: rar (listed
+    by 7-Zip, read by unar); wim, ntfs, fat, ext, hfs, apfs and the rare methods of the others (7-Zip);
+    upx.
+
+    Members reach no file system. Links and devices are listed, not followed. A wrong password is
     `encrypted_archive`, never an empty file. What could be read of damaged data is kept.
     """
 
@@ -54,13 +60,22 @@ class Decompress(Worker[DecompressOptions]):
         "py7zr": "py7zr (in requirements.txt)",
         "inflate64": "inflate64 (in requirements.txt)",
         "cryptography": "cryptography (in requirements.txt)",
+        "lz4": "lz4 (in requirements.txt)",
+        "brotli": "brotli (in requirements.txt)",
     }
+    tools = {"7z": "7zip", "unar": "unar", "upx": "upx-ucl"}
     errors = {
         "corrupt": "the structure or a checksum does not hold",
-        "truncated": "the file ends too early",
+        "truncated": "the file ends too early, or goes on in another volume",
         "unsupported_method": "a compression that is not read",
         "encrypted_archive": "no password fits",
         "ratio": "members overlap, or expand beyond the limit",
+        "too_large": "a member or a decoder's window is larger than the limits",
+        "too_many_bytes": "the members are together larger than the limits",
+        "too_many_payloads": "there are more members or folders than the limits allow",
+        "tool_missing": "the program that opens this format is not installed",
+        "plugin_missing": "the library that opens this format is not installed",
+        "timeout": "the program took too long",
     }
     reads_meta = True
     result = DecompressResult
@@ -68,39 +83,32 @@ class Decompress(Worker[DecompressOptions]):
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield a child a member, then one `DecompressResult`."""
         view = payload.view()
-        kind = detect(view)
+        asked = frozenset(str(meta.get("filetype", "")) for meta in job.dispatch_meta)
+        kind = detect(view, payload.name, asked)
         if kind is None:
             return
         work = _Work(kind, job, self._passwords(job), self.options.max_members)
         try:
             if kind == "zip":
-                yield from work.zip(view)
+                yield from work.zip(payload)
             elif kind == "7z":
                 yield from work.seven_zip(payload)
             else:
-                yield from work.members(_reader(kind, view, payload.name))
-        except BadArchive as error:
-            work.report(error)
+                yield from work.members(READERS[kind](Source(view, payload, job, work.passwords)))
         except LimitReached as error:
             if work.result.count:
                 yield work.result
             raise error
-        if work.result.count or work.opened:
+        except PluginError as error:
+            work.report(error)
+        except (struct.error, IndexError, ValueError, OverflowError) as error:
+            work.report(BadArchive(Reason.CORRUPT, f"the structure does not hold: {error}"))
+        if work.result.count or (work.opened and kind != "upx"):  # a program with UPX's mark alone is none
             yield work.result
 
     def _passwords(self, job: Job) -> list[str]:
         usual = _USUAL_PASSWORDS if self.options.usual_passwords else ()
         return list(dict.fromkeys((*job.passwords, *self.options.passwords, *usual)))
-
-
-def _reader(kind: str, view: memoryview, name: str) -> Iterator[Entry]:
-    if kind == "tar":
-        return read_tar(view)
-    if kind == "cpio":
-        return read_cpio(view)
-    if kind in ("ar", "deb"):
-        return read_ar(view)
-    return read_stream(view, kind, name)
 
 
 class _Work:
@@ -112,8 +120,9 @@ class _Work:
         self.max_members = max_members
         self.result = DecompressResult(format=kind, members=[], count=0)
         self.opened = False
+        self._unsupported: dict[int, PluginError] = {}
 
-    def report(self, error: BadArchive) -> None:
+    def report(self, error: PluginError) -> None:
         """An archive or member that cannot be read: an error and a reason."""
         self.job.error(error.code, error.message)
         self.job.unread(error.reason or Reason.CORRUPT, error.message)
@@ -121,12 +130,16 @@ class _Work:
     def members(self, entries: Iterator[Entry]) -> Iterator[Child]:
         """Each member that is a file, as a child; the listing goes on when no child fits any more."""
         full: LimitReached | None = None
-        for entry in entries:
+        for index, entry in enumerate(entries):
+            if index >= _MOST_RECORDS:
+                raise LimitReached(Reason.TOO_MANY_PAYLOADS, f"only {_MOST_RECORDS} members are listed")
+            if self.job.deadline.expired:
+                raise LimitReached(Reason.TIMEOUT, "there are more members than can be listed in time")
             self._list(entry.member)
             if entry.open is None or full is not None:
                 continue
             try:
-                child = self._child(entry)
+                child = self._child(entry, index)
             except LimitReached as error:
                 full = error
                 continue
@@ -141,34 +154,71 @@ class _Work:
         if len(self.result.members) < self.max_members:
             self.result.members.append(member)
 
-    def _child(self, entry: Entry) -> Child | None:
+    def _child(self, entry: Entry, index: int) -> Child | None:
         member = entry.member
         if self.job.children_left <= 0:
             self.job.child([b""])  # raises with the right words
         assert entry.open is not None
         try:
             chunks = entry.open(self.passwords)
-        except BadArchive as error:
-            self.report(error)
+        except PluginError as error:
+            self._failed(error, member, index)
             return None
         child, problem = self.job.salvage(chunks, name=member.name, **_facts(member))
+        if isinstance(problem, PluginError):
+            self._failed(problem, member, index)
         if member.password is not None:
             self.result.password = member.password
         if problem is None:
             return child
-        if isinstance(problem, BadArchive):
-            self.report(problem)
-        else:
-            self.report(BadArchive(Reason.CORRUPT, f"{type(problem).__name__}: {problem}"))
+        if isinstance(problem, PluginError):
+            return child if child.body.size else None
+        self.report(BadArchive(Reason.CORRUPT, f"{type(problem).__name__}: {problem}"))
         return child if child.body.size else None
 
-    def zip(self, view: memoryview) -> Iterator[Child]:
+    def _failed(self, error: PluginError, member: Member, index: int) -> None:
+        """A member that was not read; a method that only zip tools know is tried again with 7-Zip."""
+        if self.result.format == "zip" and error.reason is Reason.UNSUPPORTED_METHOD:
+            self._unsupported[index] = error
+            member.password = None  # one that only passed the check of one byte
+        else:
+            self.report(error)
+
+    def _rescue(self, payload: Payload, wanted: dict[int, PluginError] | None) -> Iterator[Child]:
+        """What the libraries cannot decompress, by 7-Zip: all, or the members at these positions."""
+        if self.result.password is not None:
+            self.passwords = [self.result.password, *self.passwords]
+        entries = list(read_by_7z(self.job, payload, self.result.format, self.passwords))
+        if wanted is not None and len(entries) != self.result.count:
+            raise BadArchive(Reason.UNSUPPORTED_METHOD, "7-Zip lists other members than there are")
+        for index, entry in enumerate(entries):
+            if entry.open is None or (wanted is not None and index not in wanted):
+                continue
+            child, problem = self.job.salvage(entry.open(()), name=entry.member.name, **_facts(entry.member))
+            if entry.member.password is not None:
+                self.result.password = entry.member.password
+            if isinstance(problem, PluginError):
+                self.report(problem)
+            if problem is None or child.body.size:
+                yield child
+
+    def zip(self, payload: Payload) -> Iterator[Child]:
         """The members, and what stands before the first and behind the end."""
+        view = payload.view()
         zipped = open_zip(view, _MOST_RECORDS)
         if zipped.problem is not None:
             self.report(zipped.problem)
         yield from self._extra(view[: zipped.first], "leading", 0)
         yield from self.members(read_zip(view, zipped))
+        if self._unsupported:
+            try:
+                yield from self._rescue(payload, self._unsupported)
+            except LimitReached:
+                raise
+            except PluginError as error:
+                locked = error.reason is Reason.ENCRYPTED_ARCHIVE
+                for one in [error] if locked else self._unsupported.values():
+                    self.report(one)
         if zipped.problem is None:
             yield from self._extra(view[zipped.end :], "trailing", zipped.end)
 
@@ -189,6 +239,9 @@ class _Work:
         except (BadArchive, LimitReached) as error:
             problem = error
         self.result.password = archive.password
+        if problem is not None and problem.reason is Reason.UNSUPPORTED_METHOD:
+            yield from self._rescue(payload, None)
+            return
         for name, writer in sinks.writers:
             if not isinstance(problem, WrongPassword):
                 yield self.job.child(writer.finish(), name=name)

@@ -118,6 +118,7 @@ class RemoteTools:
             list(call.files),
             call.output_bytes,
             call.wall_ms,
+            call.copied,
         )
         held = {signal.SIGALRM, signal.SIGPROF}
         signal.pthread_sigmask(signal.SIG_BLOCK, held)

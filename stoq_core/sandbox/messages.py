@@ -159,6 +159,7 @@ class ToolAsked(msgspec.Struct, array_like=True):
     files: Annotated[list[_Name], msgspec.Meta(max_length=8)]
     output_bytes: _Count
     wall_ms: Annotated[float, msgspec.Meta(ge=0)]
+    copied: bool = False
 
 
 class ToolRan(msgspec.Struct, array_like=True):

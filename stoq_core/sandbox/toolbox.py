@@ -8,7 +8,7 @@ import signal
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from stoq_core.body import Body, anonymous_file, seal, write_all
@@ -85,12 +85,15 @@ class Toolbox:
         folder = tempfile.mkdtemp(dir=self._folder())
         fds.append(out)
         try:
-            numbers = iter(range(len(bodies.fds)))
-            words = [next(numbers) if one is None else one for one in asked.arguments]
+            paths: Iterator[str | int] = iter(range(len(bodies.fds)))
+            room = call.output_bytes
+            if asked.copied:
+                paths, room = iter(_copies(folder, bodies.fds)), room + sum(map(_size, bodies.fds))
+            words = [next(paths) if one is None else one for one in asked.arguments]
             cpu_s = min(_MOST_CPU_S, int(call.wall_ms / 1000) + 1)
             order = wire.RunTool(path, words, folder, call.output_bytes, cpu_s)
             pid = zygote.run(order, (out, err, *bodies.fds))
-            exited = self._wait(zygote, pid, call, folder)
+            exited = self._wait(zygote, pid, call, folder, room)
             seal(out)
             names = []
             for name in call.files:
@@ -104,13 +107,13 @@ class Toolbox:
             os.close(err)
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _wait(self, zygote: Zygote, pid: int, call: ToolCall, folder: str) -> wire.Exited:
+    def _wait(self, zygote: Zygote, pid: int, call: ToolCall, folder: str, room: int) -> wire.Exited:
         until = time.monotonic() + call.wall_ms / 1000
         while True:
             try:
                 exited = zygote.exit_of(pid, _LOOK_S)
             except Overdue:
-                late, full = time.monotonic() > until, _folder_bytes(folder) > call.output_bytes
+                late, full = time.monotonic() > until, _folder_bytes(folder) > room
                 if not late and not full:
                     continue
                 zygote.kill_tool(pid)
@@ -120,6 +123,25 @@ class Toolbox:
             if os.WIFSIGNALED(exited.status) and os.WTERMSIG(exited.status) == signal.SIGXCPU:
                 raise overtime(call)
             return exited
+
+
+def _copies(folder: str, fds: list[int]) -> list[str]:
+    """Each body as a file that the tool may read; where they are."""
+    paths = []
+    for at, fd in enumerate(fds):
+        path = os.path.join(folder, f".input-{at}")
+        with open(path, "xb") as file:
+            os.fchmod(file.fileno(), 0o644)
+            offset = 0
+            while chunk := os.pread(fd, 1 << 20, offset):
+                file.write(chunk)
+                offset += len(chunk)
+        paths.append(path)
+    return paths
+
+
+def _size(fd: int) -> int:
+    return os.fstat(fd).st_size
 
 
 class _Bodies:

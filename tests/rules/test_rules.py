@@ -58,6 +58,7 @@ def xor(content: bytes, key: int) -> bytes:
 
 SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     "eicar_test_file": ([eicar(), eicar() + b"\r\n"], [b"see: " + eicar(), eicar() + bytes(200)]),
+    "packed_with_upx": ([pe([b"UPX0"], b"UPX!"), b"\x7fELF" + bytes(90) + b"UPX!" + bytes(36)], [pe([b".text"]), b"UPX!"]),
     "pe_within_other_bytes": (
         [b"words " * 9 + pe([b".text"]), pe([b".text"], pe([b".data"]))],
         [pe([b".text"]), b"MZ" + bytes(80) + b"PE\0\0\xff\xff" + bytes(80), b"PE\0\0L\1"],

@@ -28,6 +28,14 @@ def test_a_body_becomes_a_path_and_output_comes_back(shell: LocalTools) -> None:
     assert {name: body.content() for name, body in ran.files.items()} == {"out": b"made"}
 
 
+def test_a_copied_body_is_a_plain_file(shell: LocalTools) -> None:
+    """For tools that refuse links as paths."""
+    script = 'test -L "$1" && echo link; test -f "$1" && cat "$1"'
+    for copied, said in ((True, b"content"), (False, b"link\ncontent")):
+        call = ToolCall(name="run", arguments=["-c", script, "sh", Body(b"content")], copied=copied)
+        assert shell.run(call).stdout.content() == said
+
+
 def test_the_environment_is_not_inherited(shell: LocalTools, monkeypatch: pytest.MonkeyPatch) -> None:
     """No secret of the parent's environment reaches a tool."""
     monkeypatch.setenv("PLANTED", "secret-4711")

@@ -157,7 +157,9 @@ def test_a_zygote_that_dies_is_replaced() -> None:
     with stage() as sandbox:
         sandbox.scan(b"first")
         before = sandbox.sandbox._zygote.pid
+        family = [one.pid for one in processes(sandbox)]
         os.kill(before, signal.SIGKILL)
+        wait_until_gone(family)
         done = sandbox.scan(b"second")
         assert done.reports[0].result_of("later") == {"size": 6}
         assert sandbox.sandbox._zygote.pid != before
@@ -223,8 +225,13 @@ def test_the_family_ends_with_the_broker(tmp_path: Path) -> None:
         assert broker.stdout is not None
         family = [int(one) for one in broker.stdout.readline().split()]
         broker.kill()
+    wait_until_gone(family)
+
+
+def wait_until_gone(family: list[int]) -> None:
+    """Until none of these processes runs any more."""
     until = time.monotonic() + 10
-    while any(psutil.pid_exists(pid) and not is_gone(pid) for pid in family):
+    while not all(is_gone(pid) for pid in family):
         assert time.monotonic() < until
         time.sleep(0.05)
 

@@ -61,6 +61,15 @@ def test_it_may_run_and_write_nothing_else(sandbox: Stage, tmp_path: Path) -> No
     assert [one.name for one in tmp_path.iterdir()] == ["diary"]
 
 
+@pytest.mark.parametrize(("mark", "said"), [("#script", "link\nsecond body\n"), ("#copied", "second body\n")])
+def test_bodies_are_files_for_tools_that_refuse_links(sandbox: Stage, mark: str, said: str) -> None:
+    """With `copied` a body's path is a plain file in the tool's folder, with its bytes; else it is a link."""
+    script = f'{mark}\n[ -L "$1" ] && echo link\nread -r line < "$1"\necho "$line"\n'
+    done = sandbox.scan(script.encode())
+    assert done.reports[0].result_of("tooled")["code"] == 0
+    assert (done.reports[1].name, done.reports[1].size) == ("stdout", len(said))
+
+
 def test_its_links_are_not_followed(sandbox: Stage) -> None:
     """A link in the place of an output is none; the shell has no `ln`, so a folder stands for it here."""
     result, children, _ = run(sandbox, "echo x > ../out 2>/dev/null; exit 0")

@@ -22,7 +22,10 @@ class Tooled(Worker[Options]):
         """`sh PAYLOAD OTHER-BODY`, with a second body as its argument."""
         name = "shell" if payload.head(6) == b"#other" else "script"
         arguments = [payload, Body(b"second body\n" * 20_000)]
-        ran = job.tool(name, arguments, files=["out", "../out", "link"], output_bytes=512 * KiB)
+        copied = payload.head(7) == b"#copied"
+        ran = job.tool(
+            name, arguments, files=["out", "../out", "link"], output_bytes=512 * KiB, copied=copied
+        )
         yield {"code": ran.code, "stderr": ran.stderr, "files": sorted(ran.files)}
         yield job.child(ran.stdout, name="stdout")
         for file, body in ran.files.items():

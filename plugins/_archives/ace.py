@@ -1,0 +1,93 @@
+"""ACE 1 and 2 through acefile, a bounded decoder in Python; the container image brings it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from stoq_core.body import Body, BodyWriter
+from stoq_core.errors import Reason
+from stoq_core.payload import Payload
+
+from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, WrongPassword, sliced
+
+_MOST_PASSWORD_BYTES = 50
+"""ACE takes no longer ones."""
+
+
+def read_ace(payload: Payload, room: int) -> Iterator[Entry]:
+    """Every member; `plugin_missing` where acefile is not installed."""
+    try:
+        import acefile
+    except ImportError:
+        raise BadArchive(
+            Reason.PLUGIN_MISSING, "ACE archives need the library acefile (extra: image)"
+        ) from None
+    try:
+        archive = acefile.open(payload.open())
+        members = archive.getmembers()
+    except Exception as error:  # noqa: BLE001 - struct, index and value errors beside its own
+        raise BadArchive(Reason.CORRUPT, f"the archive is damaged: {error}") from None
+    for one in members:
+        member = Member(
+            name=str(one.filename)[:MAX_NAME_BYTES],
+            size=int(one.size),
+            kind="directory" if one.is_dir() else "file",
+            encrypted=bool(one.is_enc()),
+            method=("stored", "lz77", "blocked")[one.comptype] if one.comptype < 3 else "unknown",
+            modified=one.datetime.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        if member.kind == "file":
+            yield Entry(member, _opener(archive, one, member, room))
+        else:
+            yield Entry(member)
+
+
+def _opener(archive: Any, one: Any, member: Member, room: int) -> Any:
+    def opened(passwords: Sequence[str]) -> Chunks:
+        if not member.encrypted:
+            return _blocks(archive, one, None)
+        for password in passwords:
+            raw = password.encode("utf-8", "replace")
+            if not 0 < len(raw) <= _MOST_PASSWORD_BYTES:
+                continue
+            body = _kept(_blocks(archive, one, raw), room)
+            if body is not None:
+                member.password = password
+                return sliced(body.view())
+        raise WrongPassword(member.name, len(passwords))
+
+    return opened
+
+
+def _kept(blocks: Chunks, room: int) -> Body | None:
+    """What a password gives, up to `room` bytes; None for a wrong one.
+
+    Kept, since reading a member of a solid archive again would begin with the first member.
+    """
+    writer = BodyWriter()
+    try:
+        for block in blocks:
+            writer.write(block)
+            if writer.size > room:
+                break
+    except WrongPassword:
+        return None
+    return writer.finish()
+
+
+def _blocks(archive: Any, one: Any, password: bytes | None) -> Chunks:
+    import acefile
+
+    try:
+        yield from archive.readblocks(one, pwd=password)
+    except acefile.EncryptedArchiveError:
+        raise WrongPassword(str(one.filename), 1) from None
+    except acefile.UnknownCompressionMethodError as error:
+        raise BadArchive(Reason.UNSUPPORTED_METHOD, str(error)) from None
+    except acefile.MultiVolumeArchiveError as error:
+        raise BadArchive(Reason.TRUNCATED, str(error)) from None
+    except (MemoryError, GeneratorExit):
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        raise BadArchive(Reason.CORRUPT, f"the member is damaged: {error}") from None

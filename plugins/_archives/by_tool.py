@@ -1,0 +1,204 @@
+"""Archives that a program reads: one listing, one extraction to its standard output, split by size."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from stoq_core.body import Body
+from stoq_core.errors import LimitReached, Reason
+from stoq_core.job import Job
+from stoq_core.limits import MiB
+from stoq_core.payload import Payload
+
+from .entry import BadArchive, Chunks, Entry, Member, WrongPassword, sliced
+from .rarvolume import alone
+from .seven_listing import parse_listing
+
+_LISTING_BYTES = 16 * MiB
+_MOST_PASSWORDS = 40
+
+
+class Listed(NamedTuple):
+    """A member as the program lists it, and what its bytes must hash to (hex CRC-32 or SHA-1), if known."""
+
+    member: Member
+    crc: str = ""
+    sha1: str = ""
+
+
+def read_by_7z(job: Job, payload: Payload, kind: str, passwords: Sequence[str]) -> Iterator[Entry]:
+    """The members as 7-Zip reads them; `kind` is its name of the format.
+
+    Raises `WrongPassword`, `BadArchive`, and what `job.tool` raises.
+    """
+    for listed, password in _listings(job, payload.body, kind, passwords):
+        locked = any(one.member.encrypted for one in listed)
+        words = ["x", "-so", *_words(kind, password), "--"]
+        try:
+            run = job.tool("7z", [*words, payload], output_bytes=job.total_left)
+        except LimitReached:
+            yield from (Entry(one.member) for one in listed)
+            raise
+        if locked and run.code and "password" in run.stderr.lower():
+            continue
+        yield from _split(listed, run.stdout, password if locked else None)
+        if run.code > 1:
+            raise _unpacking_failed(run.stderr, "7-Zip cannot read all of the archive")
+        return
+    raise WrongPassword(kind, len(passwords))
+
+
+def _words(kind: str, password: str | None) -> list[str]:
+    """Switches: nothing asks for a password, none is taken for a switch or a list of files."""
+    return [f"-t{kind}", f"-p{password or ''}", "-sccUTF-8"]
+
+
+def _listings(
+    job: Job, body: Body, kind: str, passwords: Sequence[str]
+) -> Iterator[tuple[list[Listed], str | None]]:
+    """What 7-Zip lists, with each password that its headers accept; none is first, if nothing is locked."""
+    for password in [None, *passwords[:_MOST_PASSWORDS]]:
+        words = ["l", "-slt", *_words(kind, password), "--"]
+        run = job.tool("7z", [*words, body], output_bytes=_LISTING_BYTES)
+        listed = [Listed(*one) for one in parse_listing(run.stdout.content())]
+        if run.code and not listed:
+            said = run.stderr + run.stdout.view()[-4096:].tobytes().decode("utf-8", "replace")
+            if "password" not in said.lower():
+                raise BadArchive(Reason.CORRUPT, _first_error(said, f"7-Zip cannot open it as {kind}"))
+        elif password is not None or not any(one.member.encrypted for one in listed):
+            yield listed, password
+
+
+def _unpacking_failed(said: str, otherwise: str) -> BadArchive:
+    reason = Reason.CORRUPT
+    if "nsupported" in said:
+        reason = Reason.UNSUPPORTED_METHOD
+    elif "nexpected end" in said:
+        reason = Reason.TRUNCATED
+    return BadArchive(reason, _first_error(said, otherwise))
+
+
+def _first_error(said: str, otherwise: str) -> str:
+    for line in said.splitlines():
+        if ("ERROR:" in line or "rror:" in line or "Exception:" in line) and "/proc/" not in line:
+            return line.strip()[:300]
+    return otherwise
+
+
+def read_rar(job: Job, payload: Payload, passwords: Sequence[str]) -> Iterator[Entry]:
+    """RAR 1.5 to 5: 7-Zip lists, unar writes all members one after the other.
+
+    A password fits when all the bytes that were listed come out with the checksums that were listed:
+    unar says nothing about a wrong one, and writes less.
+    """
+    kind = "rar5" if payload.head(7)[6:] == b"\1" else "rar"
+    body = alone(payload.body)
+    listed: list[Listed] = []
+    for listed, password in _listings(job, body, kind, passwords):
+        locked = any(one.member.encrypted for one in listed)
+        output, code = _unar(job, body, password)
+        if not locked or (not code and _complete(listed, output)):
+            yield from _split(listed, output, password if locked else None)
+            if body is not payload.body:
+                raise BadArchive(Reason.TRUNCATED, "the archive is one volume of several")
+            if code:
+                raise BadArchive(Reason.CORRUPT, "unar cannot read all of the archive")
+            return
+    if listed:
+        yield from _open_ones(listed, _unar(job, body, None)[0])
+    raise WrongPassword("rar", len(passwords))
+
+
+def _unar(job: Job, body: Body, password: str | None) -> tuple[Body, int]:
+    words = [] if password is None else [f"-password={password}"]
+    run = job.tool("unar", ["-quiet", "-o", "-", *words, body], output_bytes=job.total_left)
+    return run.stdout, run.code
+
+
+def _text(body: Body) -> str:
+    return body.view()[:4096].tobytes().decode("utf-8", "replace")
+
+
+def _open_ones(listed: Sequence[Listed], output: Body) -> Iterator[Entry]:
+    """Where no password fits: all are listed, those that need none are taken out."""
+    unlocked = [one for one in listed if not one.member.encrypted]
+    yield from (Entry(one.member) for one in listed if one.member.encrypted)
+    if _complete(unlocked, output):
+        yield from _split(unlocked, output, None)
+    else:
+        yield from (Entry(one.member) for one in unlocked)
+
+
+def _wanted(listed: Sequence[Listed], *, links: bool = False) -> int:
+    kinds = ("file", "symlink") if links else ("file",)
+    return sum(one.member.size for one in listed if one.member.kind in kinds)
+
+
+def _complete(listed: Sequence[Listed], output: Body) -> bool:
+    """All bytes came out, and every checksum that is known holds."""
+    if _wanted(listed) != output.size:
+        return False
+    view, at = output.view(), 0
+    for one in listed:
+        if one.member.kind == "file":
+            if not _holds(one, view[at : at + one.member.size]):
+                return False
+            at += one.member.size
+    return True
+
+
+def _holds(one: Listed, data: memoryview) -> bool:
+    if one.sha1:
+        return hashlib.sha1(data, usedforsecurity=False).hexdigest() == one.sha1.lower()
+    return not one.crc or f"{zlib.crc32(data):08X}" == one.crc.upper()
+
+
+def _split(listed: Sequence[Listed], output: Body, password: str | None) -> Iterator[Entry]:
+    """The output cut into members. Where the sizes do not add up, what is left over is a member, too."""
+    view = output.view()
+    links = _wanted(listed, links=True) == len(view) != _wanted(listed)
+    at = 0
+    for one in listed:
+        member = one.member
+        if member.kind != "file":
+            at += member.size if links and member.kind == "symlink" else 0
+            yield Entry(member)
+            continue
+        if member.encrypted:
+            member.password = password
+        yield _part(one, view[at : at + member.size], at)
+        at += member.size
+    if at < len(view):
+        rest = view[at:]
+        yield Entry(Member(name="rest", size=len(rest)), lambda _passwords: sliced(rest), at)
+
+
+def _part(one: Listed, data: memoryview, at: int) -> Entry:
+    def opened(_passwords: Sequence[str]) -> Chunks:
+        yield from sliced(data)
+        if len(data) < one.member.size:
+            raise BadArchive(Reason.TRUNCATED, f"{len(data)} of {one.member.size} bytes are there")
+        if not _holds(one, data):
+            raise BadArchive(Reason.CORRUPT, "the checksum does not hold")
+
+    return Entry(one.member, opened, at)
+
+
+def unpack_upx(job: Job, payload: Payload) -> Iterator[Entry]:
+    """The program before it was packed, by `upx -d`, which checks its own checksums.
+
+    A program that only holds the mark, such as upx itself, is no archive: nothing is yielded.
+    """
+    run = job.tool("upx", ["-d", "-q", "-o", "unpacked", payload], files=["unpacked"], copied=True,
+                   output_bytes=job.bytes_left)  # fmt: skip
+    body = run.files.get("unpacked")
+    if body is None or not body.size:
+        said = run.stderr + _text(run.stdout)
+        if "NotPackedException" in said:
+            return
+        raise BadArchive(Reason.UNSUPPORTED_METHOD, _first_error(said, "upx cannot unpack the program"))
+    member = Member(name="unpacked", size=body.size, method="upx")
+    yield Entry(member, lambda _passwords: sliced(body.view()))

@@ -1,0 +1,207 @@
+"""ISO 9660 (ECMA-119) with Joliet and Rock Ridge (IEEE P1282): the files of every tree in the image."""
+
+from __future__ import annotations
+
+import calendar
+import stat
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from stoq_core.errors import Reason
+
+from .entry import MAX_NAME_BYTES, BadArchive, Entry, Member, name_of, refuse, timestamp
+from .extents import Extent, Image
+from .udf import find_udf, read_udf_tree
+
+_SECTOR = 2048
+_FIRST_DESCRIPTOR = 16
+_MAX_DESCRIPTORS = 100
+_MAX_FOLDERS = 20_000
+_MAX_FOLDER_BYTES = 16 * 1024 * 1024
+_MAX_DEPTH = 64
+_JOLIET = (b"%/@", b"%/C", b"%/E")
+_HIDDEN_PARENT = (b"\0", b"\1")
+_DIRECTORY, _ASSOCIATED, _MORE = 2, 4, 128
+_KINDS = {stat.S_IFLNK: "symlink", stat.S_IFCHR: "device", stat.S_IFBLK: "device", stat.S_IFIFO: "fifo",
+          stat.S_IFSOCK: "socket"}  # fmt: skip
+
+
+class _Tree(NamedTuple):
+    """A volume descriptor's root: where it lies, block size, and what its names are."""
+
+    extent: int
+    size: int
+    block: int
+    joliet: bool
+    rock_ridge: bool
+
+
+class _Record(NamedTuple):
+    """One directory record; `names` is what Rock Ridge says of it."""
+
+    extent: int
+    size: int
+    date: bytes
+    flags: int
+    interleaved: bool
+    name: bytes
+    system: bytes
+
+
+def read_iso(view: memoryview) -> Iterator[Entry]:
+    """Every file once: of the tree with the best names, then of the others what the former do not have.
+
+    Trees may differ on purpose, so each is walked. Broken folders end their tree with a reason.
+    """
+    image = Image(view)
+    problem: BadArchive | None = None
+    for tree in sorted(_trees(image), key=lambda one: (not one.rock_ridge, not one.joliet)):
+        try:
+            yield from _walk(image, tree)
+        except BadArchive as error:
+            problem = problem or error
+        image.next_tree()
+    if find_udf(image):
+        yield from read_udf_tree(image)
+    if problem is not None:
+        raise problem
+
+
+def _trees(image: Image) -> list[_Tree]:
+    trees = []
+    for n in range(_MAX_DESCRIPTORS):
+        head = bytes(image.view[(_FIRST_DESCRIPTOR + n) * _SECTOR :][:_SECTOR])
+        if head[1:6] != b"CD001" or len(head) < 256 or head[0] == 255:
+            break
+        if head[0] in (1, 2):
+            joliet = head[0] == 2 and head[88:91] in _JOLIET
+            block = int.from_bytes(head[128:130], "little")
+            extent, size = struct.unpack_from("<I4xI", head, 156 + 2)
+            if block in (512, 1024, 2048):
+                dot = bytes(image.view[extent * block : extent * block + 255])
+                trees.append(_Tree(extent, size, block, joliet, dot[34:36] == b"SP"))
+    if not trees:
+        raise BadArchive(Reason.CORRUPT, "the image has no volume descriptor that names a root")
+    return trees
+
+
+def _walk(image: Image, tree: _Tree) -> Iterator[Entry]:
+    seen: set[int] = set()
+    waiting = [("", tree.extent, tree.size, 0)]
+    while waiting:
+        path, extent, size, depth = waiting.pop()
+        if extent in seen:
+            continue
+        seen.add(extent)
+        if len(seen) > _MAX_FOLDERS or depth > _MAX_DEPTH:
+            raise BadArchive(Reason.TOO_MANY_PAYLOADS, "the image has too many folders, or they are too deep")
+        below = []
+        parts: list[Extent] = []
+        for record in _records(image, tree, extent, size):
+            if record.name in _HIDDEN_PARENT:
+                continue
+            facts = _rock_ridge(image, tree, record.system)
+            name = path + _name(record, facts, tree)
+            start = record.extent * tree.block
+            if record.flags & _DIRECTORY:
+                below.append((name + "/", record.extent, record.size, depth + 1))
+                continue
+            parts.append((start, record.size))
+            if record.flags & _MORE:
+                continue
+            yield from _file(image, record, name, facts, parts)
+            parts = []
+        waiting += reversed(below)
+
+
+def _file(
+    image: Image, record: _Record, name: str, facts: dict[str, bytes], parts: list[Extent]
+) -> Iterator[Entry]:
+    mode = int.from_bytes(facts.get("PX", b"")[:4], "little")
+    kind = _KINDS.get(stat.S_IFMT(mode), "file")
+    parts = [(start, size) for start, size in parts if size]
+    member = Member(
+        name=name,
+        size=sum(size for _, size in parts),
+        kind=kind,
+        method="stored",
+        modified=_date(record.date),
+        mode=f"{stat.S_IMODE(mode):04o}" if mode else None,
+    )
+    if kind != "file":
+        yield Entry(member)
+    elif image.seen(parts):
+        return
+    elif record.interleaved:
+        message = f"{name}: interleaved files are not read"
+        yield Entry(member, lambda _passwords: refuse(Reason.UNSUPPORTED_METHOD, message))
+    else:
+        yield image.entry(member, parts)
+
+
+def _records(image: Image, tree: _Tree, extent: int, size: int) -> Iterator[_Record]:
+    if size > _MAX_FOLDER_BYTES:
+        raise BadArchive(Reason.CORRUPT, f"a folder claims {size} bytes")
+    data = image.folder(extent * tree.block, size)
+    at = 0
+    while at < size:
+        length = data[at]
+        if not length:  # records do not cross sectors
+            at = (at // _SECTOR + 1) * _SECTOR
+            continue
+        record = data[at : at + length]
+        at += length
+        if len(record) < 34 or 33 + record[32] > len(record):
+            raise BadArchive(Reason.CORRUPT, "a directory record is cut short")
+        start, count = struct.unpack_from("<I4xI", record, 2)
+        name_end = 33 + record[32]
+        yield _Record(
+            start + record[1],
+            count,
+            record[18:25],
+            record[25],
+            bool(record[26] or record[27]),
+            record[33:name_end],
+            record[name_end + (~record[32] & 1) :],
+        )
+
+
+def _name(record: _Record, facts: dict[str, bytes], tree: _Tree) -> str:
+    if facts.get("NM"):
+        return name_of(facts["NM"])
+    raw = record.name
+    if tree.joliet:
+        return raw[:MAX_NAME_BYTES].decode("utf-16-be", "backslashreplace").partition(";")[0]
+    return name_of(raw.partition(b";")[0].removesuffix(b"."))
+
+
+def _rock_ridge(image: Image, tree: _Tree, area: bytes) -> dict[str, bytes]:
+    """The system use fields by name; names that go on are joined; at most a few continuations."""
+    facts: dict[str, bytes] = {}
+    for _ in range(8):
+        following: bytes | None = None
+        at = 0
+        while at + 4 <= len(area) and area[at + 2] >= 4:
+            field, data = area[at : at + 2], area[at + 4 : at + area[at + 2]]
+            at += area[at + 2]
+            if field == b"NM" and data:
+                facts["NM"] = (facts.get("NM", b"") + data[1:])[:MAX_NAME_BYTES]
+            elif field == b"PX":
+                facts["PX"] = data
+            elif field == b"CE" and len(data) >= 20:
+                block, offset, size = struct.unpack_from("<I4xI4xI", data)
+                start = block * tree.block + offset
+                following = bytes(image.view[start : start + min(size, _SECTOR)])
+        if following is None:
+            break
+        area = following
+    return facts
+
+
+def _date(raw: bytes) -> str | None:
+    """9.1.5: years since 1900, ..., quarters of an hour east of Greenwich."""
+    year, month, day, hour, minute, second, east = struct.unpack("6Bb", raw)
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return None
+    return timestamp(calendar.timegm((year + 1900, month, day, hour, minute, second)) - east * 900)
