@@ -100,12 +100,11 @@ coverage: setup-dev ## Run the tests and show what they do not reach
 	@$(BIN)/coverage run -m pytest -m "not e2e and not soak"
 	@$(BIN)/coverage report --skip-covered --show-missing
 
-bundle: setup-dev ## The zip for CLOUD=aws, in build/ (ARGS="--plugins DIR --with REQUIREMENT")
+bundle: setup-dev ## The zip for CLOUD=aws|gcp, in build/ (ARGS="--plugins DIR --with REQUIREMENT")
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python infra/build.py --cloud $(CLOUD) $(ARGS)
 
-deploy: bundle ## Build and deploy to CLOUD=aws, STAGE=dev, with your credentials
-	@test "$(CLOUD)" = aws || { echo "only CLOUD=aws can be deployed yet" >&2; exit 1; }
-	@PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/osls deploy --stage $(STAGE)
+deploy: bundle ## Build and deploy to CLOUD=aws|gcp, STAGE=dev, with your credentials
+	@PATH="$(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$$PATH" bash infra/$(CLOUD)/deploy.sh $(STAGE)
 
 clean: ## Remove what was built and the environment
 	@rm -rf .venv node_modules build dist rules/build .serverless .mypy_cache .ruff_cache .pytest_cache \

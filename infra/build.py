@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +28,36 @@ NOT_IN_FUNCTIONS = frozenset({
     "colorama", "pydantic", "pydantic-core", "annotated-types", "typing-inspection",
 })  # fmt: skip
 """The command line's own libraries and theirs: a function prints nothing."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What is a cloud's own in its bundle."""
+
+    home: str
+    """Where the platform unpacks the bundle: tracebacks name the files there."""
+    archs: tuple[str, ...]
+    """What its functions run on; the first is the default."""
+    shims: dict[str, str] = field(default_factory=dict)
+    """Files that the platform looks for at the bundle's root, by name."""
+
+
+_GOOGLE_MAIN = '''"""The entry points of handlers/gcp; each starts cold when the framework asks for it."""
+
+import importlib
+
+
+def __getattr__(name):
+    """The trigger's handler: `--target NAME` is `handlers/gcp/NAME.py`."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return importlib.import_module(f"handlers.gcp.{name}").handle
+'''
+
+CLOUDS = {
+    "aws": Cloud(home="/var/task", archs=("arm64", "x86_64")),
+    "gcp": Cloud(home="/workspace", archs=("x86_64",), shims={"main.py": _GOOGLE_MAIN}),
+}
 
 _PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
@@ -54,7 +85,7 @@ def build(cloud: str, arch: str, python: str, out: Path, extra: list[str], plugi
     lock.write_text(needed((ROOT / f"requirements-{cloud}.txt").read_text("utf-8")), "utf-8")
     _install(work, arch, python, lock, extra)
     add_code(work, cloud, plugins)
-    compiled = _compile(work, python)
+    compiled = _compile(work, python, CLOUDS[cloud].home)
     size = sum(one.stat().st_size for one in _files(work))
     if size > MOST_BYTES:
         message = f"the bundle is {size / 1e6:.0f} MB unzipped; Lambda takes {MOST_BYTES / 1e6:.0f} MB"
@@ -92,8 +123,10 @@ def add_code(work: Path, cloud: str, plugins: list[Path]) -> None:
     """The core, the shipped plugins, one cloud's handlers, the rules, the config, and others' plugins."""
     for package in ("stoq_core", "plugins", f"handlers/{cloud}"):
         shutil.copytree(ROOT / package, work / package, ignore=_IGNORED)
-    for file in ("handlers/__init__.py", "handlers/bootstrap.py", "stoq.toml"):
+    for file in ("handlers/__init__.py", "handlers/bootstrap.py", "handlers/records.py", "stoq.toml"):
         shutil.copy(ROOT / file, work / file)
+    for name, text in CLOUDS[cloud].shims.items():
+        (work / name).write_text(text, "utf-8")
     build_ruleset([SHIPPED], work / "rules" / "build")
     kinds = [f"{kind}s" for kind in KINDS]
     for folder in plugins:
@@ -116,13 +149,13 @@ def interpreter(python: str) -> str | None:
     return None
 
 
-def _compile(work: Path, python: str) -> bool:
+def _compile(work: Path, python: str, home: str) -> bool:
     """Bytecode of the function's Python: where it runs nothing can be written, so none would be kept."""
     found = interpreter(python)
     if found is None:
         return False
     # checked against nothing: times do not survive the zip, and the sources beside it never change
-    options = ["-q", "-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(work), "-p", "/var/task"]
+    options = ["-q", "-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(work), "-p", home]
     command = [found, "-m", "compileall", *options, str(work)]
     # libraries bring files of other Pythons' syntax: those keep their source alone
     subprocess.run(command, check=False, env={**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S603
@@ -151,8 +184,8 @@ def _files(work: Path) -> Iterator[Path]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cloud", default="aws", choices=("aws",))
-    parser.add_argument("--arch", default="arm64", choices=sorted(_PLATFORMS))
+    parser.add_argument("--cloud", default="aws", choices=sorted(CLOUDS))
+    parser.add_argument("--arch", choices=sorted(_PLATFORMS), help="default: what its functions run on")
     parser.add_argument("--python", default="3.13", help="the runtime's version")
     parser.add_argument("--out", type=Path, default=ROOT / "build")
     parser.add_argument("--with", dest="extra", action="append", default=[], help="a requirement to add")
@@ -160,8 +193,12 @@ def main() -> None:
         "--plugins", type=Path, action="append", default=[], help="a folder of plugins to add"
     )
     given = parser.parse_args()
+    archs = CLOUDS[given.cloud].archs
+    arch = given.arch or archs[0]
+    if arch not in archs:
+        parser.error(f"--cloud {given.cloud} runs on {' or '.join(archs)}")
     given.out.mkdir(parents=True, exist_ok=True)
-    build(given.cloud, given.arch, given.python, given.out.resolve(), given.extra, given.plugins)
+    build(given.cloud, arch, given.python, given.out.resolve(), given.extra, given.plugins)
 
 
 if __name__ == "__main__":

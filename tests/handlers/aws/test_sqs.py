@@ -12,7 +12,8 @@ import pytest
 from plugins.connectors.s3 import S3
 from stoq_core.errors import ConfigError, StoreError
 from stoq_core.testing import make
-from tests.handlers.aws.fakes import Context, Noting, cold, event
+from tests.handlers.aws.fakes import Context, event
+from tests.handlers.fakes import Noting, cold
 
 
 @pytest.fixture(scope="module")
