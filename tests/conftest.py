@@ -19,3 +19,20 @@ def aws() -> Iterator[str]:
         yield address
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[tuple[str, str]]:
+    """The addresses of blobs and queues, with the account's key in the environment."""
+    before = dict(os.environ)
+    os.environ["AZURE_STORAGE_ACCOUNT_KEY"] = servers.AZURITE["account_key"]
+    with servers.azurite() as addresses:
+        yield addresses
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def azure(azurite: tuple[str, str]) -> str:
+    """The address of an account's blobs."""
+    return azurite[0]

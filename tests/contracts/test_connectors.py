@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from plugins.connectors.azure_blob import AzureBlob
 from plugins.connectors.dynamodb import Dynamodb
 from plugins.connectors.filedir import Filedir
 from plugins.connectors.s3 import S3
@@ -17,9 +18,10 @@ from plugins.connectors.sqlite import Sqlite
 from stoq_core.render import document
 from stoq_core.store import ResultStore
 from stoq_core.testing import make
+from tests.contracts.buckets import BlobContainer
 from tests.responses import SCAN_ID, response
 
-STORES = ("sqlite", "filedir", "s3", "dynamodb")
+STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob")
 
 
 def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
@@ -28,6 +30,10 @@ def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
         return make(Sqlite, path=str(tmp_path / "results.db"))
     if kind == "filedir":
         return make(Filedir, path=str(tmp_path / "results"))
+    if kind == "azure_blob":
+        container = BlobContainer(request.getfixturevalue("azure"))
+        names = {"account": container.client.account_name, "container": container.client.container_name}
+        return make(AzureBlob, **names, prefix="results/", endpoint=container.address)
     import boto3
 
     address = request.getfixturevalue("aws")
