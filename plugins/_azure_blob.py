@@ -6,6 +6,7 @@ import os
 import re
 from typing import Annotated, Any
 
+from plugins._azure_identity import identity
 from plugins._objects import Objects, payload_of, representable
 from stoq_core.body import BodyWriter
 from stoq_core.errors import ConfigError, Reason, StoreError
@@ -125,9 +126,7 @@ def _credential(bucket: str) -> Any:
     """What Azure's SDK takes: the account's key where the environment has one, else the identity."""
     if _KEY in os.environ:
         return {"account_name": bucket.partition("/")[0], "account_key": os.environ[_KEY]}
-    from azure.identity import DefaultAzureCredential
-
-    return DefaultAzureCredential()
+    return identity()
 
 
 def container(options: ContainerOptions, where: str) -> Container:

@@ -36,3 +36,10 @@ def azurite() -> Iterator[tuple[str, str]]:
 def azure(azurite: tuple[str, str]) -> str:
     """The address of an account's blobs."""
     return azurite[0]
+
+
+@pytest.fixture(scope="session")
+def cosmos() -> Iterator[str]:
+    """The address of a Cosmos DB account."""
+    with servers.cosmos() as address:
+        yield address

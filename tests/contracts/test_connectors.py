@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import uuid
 from collections.abc import Iterator
@@ -10,18 +12,24 @@ from typing import Any
 
 import pytest
 
+from plugins.connectors import cosmosdb
 from plugins.connectors.azure_blob import AzureBlob
+from plugins.connectors.cosmosdb import Cosmosdb, CosmosdbOptions
 from plugins.connectors.dynamodb import Dynamodb
 from plugins.connectors.filedir import Filedir
 from plugins.connectors.s3 import S3
 from plugins.connectors.sqlite import Sqlite
+from stoq_core.errors import StoreError
+from stoq_core.options import Secret
 from stoq_core.render import document
+from stoq_core.response import ScanResponse
 from stoq_core.store import ResultStore
 from stoq_core.testing import make
 from tests.contracts.buckets import BlobContainer
 from tests.responses import SCAN_ID, response
+from tests.servers import COSMOS_KEY
 
-STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob")
+STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob", "cosmosdb")
 
 
 def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
@@ -34,6 +42,14 @@ def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
         container = BlobContainer(request.getfixturevalue("azure"))
         names = {"account": container.client.account_name, "container": container.client.container_name}
         return make(AzureBlob, **names, prefix="results/", endpoint=container.address)
+    if kind == "cosmosdb":
+        from azure.cosmos import CosmosClient, PartitionKey
+
+        address = request.getfixturevalue("cosmos")
+        name = f"t-{uuid.uuid4().hex[:12]}"
+        with CosmosClient(address, COSMOS_KEY, enable_endpoint_discovery=False) as client:
+            client.create_database(name).create_container("results", PartitionKey("/scan_id"))
+        return cosmosdb_at(address, name)
     import boto3
 
     address = request.getfixturevalue("aws")
@@ -69,6 +85,12 @@ def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
         ],
     )
     return make(Dynamodb, table=name, endpoint=address)
+
+
+def cosmosdb_at(address: str, database: str) -> Cosmosdb:
+    """A connector with the emulator's key."""
+    key = Secret("env:ITS_KEY", COSMOS_KEY)
+    return Cosmosdb(CosmosdbOptions(endpoint=address, database=database, key=key), "cosmosdb")
 
 
 @pytest.fixture(params=STORES)
@@ -158,3 +180,86 @@ def test_dynamodb_keeps_only_what_the_head_names(tmp_path: Path, request: pytest
     parts = [one["part"]["S"] for one in store._parts(SCAN_ID)]
     assert len({one.split("#")[1] for one in parts if one != "head"}) == 1
     assert len(parts) == 1 + 1 + 4
+
+
+def test_cosmosdb_keeps_only_what_the_head_names(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Parts of attempts that lost, or that died before their head, are not read and do not pile up."""
+    store = made("cosmosdb", tmp_path, request)
+    lesser = response(partial=True, children=1)
+    store._write([{"id": "doc.dead.00000", "scan_id": SCAN_ID, "kind": "doc", "data": "half"}])
+    assert store.get(SCAN_ID) is None
+    store.save(lesser)
+    store.save(response(children=3))
+    store.save(lesser)
+    parts = [one["id"] for one in store._of(SCAN_ID, "SELECT c.id FROM c WHERE c.scan_id = @scan_id")]
+    assert sorted(one.split(".")[0] for one in parts) == ["doc", "head", "payloads"]
+    assert store.get(SCAN_ID) == document(response(children=3))
+    store.close()
+
+
+def test_cosmosdb_a_sweep_in_the_middle_of_another_attempt(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was swept before its head stands is written once more, and the record is whole."""
+    store = made("cosmosdb", tmp_path, request)
+    store.save(response(children=1))
+    write_head = store._write_head
+
+    def swept_first(head: dict[str, Any]) -> bool:
+        store._sweep(SCAN_ID)
+        return bool(write_head(head))
+
+    monkeypatch.setattr(store, "_write_head", swept_first)
+    store.save(response(children=3))
+    assert store.get(SCAN_ID) == document(response(children=3))
+    store.close()
+
+
+def test_cosmosdb_a_sweep_that_looked_before_another_heads_parts_were_written_again(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that was written anew since a sweep looked at it is not deleted, whatever head it saw."""
+    store = made("cosmosdb", tmp_path, request)
+    first, second = response(children=1), response(children=2)
+    store.save(first)
+    look = store._head
+
+    def late(scan_id: str) -> Any:
+        seen = look(scan_id)
+        monkeypatch.setattr(store, "_head", look)
+        store.save(second)  # between a sweep's looking and its deleting
+        return seen
+
+    parts = cosmos_parts(second)
+    store._write(parts)
+    monkeypatch.setattr(store, "_head", late)
+    store._sweep(SCAN_ID)
+    assert store.get(SCAN_ID) == document(second)
+    store.close()
+
+
+def cosmos_parts(saved: ScanResponse) -> list[dict[str, Any]]:
+    """What an attempt writes before its head."""
+    token = cosmosdb._token(saved)
+    return [*cosmosdb._pieces(saved, token), *cosmosdb._searchable(saved, token)]
+
+
+def test_cosmosdb_items_fit(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """No item is over Cosmos DB's 2 MB, which the emulator does not hold to."""
+    large = response(children=2_000, name="\U0001f4a3" * 2_000)
+    large.results[0].workers[0]["random"] = {"hex": os.urandom(4_000_000).hex()}
+    parts = cosmos_parts(large)
+    head = cosmosdb._head_item(large, "t" * 16, 9)
+    assert max(len(json.dumps(one).encode()) for one in (*parts, head)) < 2_000_000
+    assert sum(one["kind"] == "doc" for one in parts) > 3
+    assert not [one["id"] for one in parts if set(one["id"]) & set("/\\?#")]
+
+
+def test_cosmosdb_failures_say_whether_to_try_again(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A container that is not there is permanent; an account that does not answer is worth another try."""
+    address = request.getfixturevalue("cosmos")
+    store = cosmosdb_at(address, "none")
+    with pytest.raises(StoreError) as caught:
+        store.save(response())
+    assert not caught.value.retryable
+    store.close()
