@@ -6,7 +6,7 @@ import base64
 import hashlib
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -172,7 +172,7 @@ class Cosmosdb(Connector[CosmosdbOptions]):
         """The newest first, of one verdict or all."""
         yield from (_summary(one) for one in self._heads(limit, "c.verdict = @word", verdict))
 
-    def _heads(self, limit: int, condition: str, word: str | None) -> list[dict[str, Any]]:
+    def _heads(self, limit: int, condition: str, word: str | None) -> Sequence[dict[str, Any]]:
         """The newest heads; all where there is no word for the condition."""
         where = "c.kind = 'head'" + (f" AND {condition}" if word is not None else "")
         named = {} if word is None else {"word": word}
@@ -206,10 +206,10 @@ class Cosmosdb(Connector[CosmosdbOptions]):
                 limit -= 1
                 yield _summary(head)
 
-    def _scans_with(self, condition: str, word: str) -> list[str]:
+    def _scans_with(self, condition: str, word: str) -> Sequence[str]:
         query = f"SELECT c.scan_id FROM c WHERE c.kind = 'payloads' AND {condition}"  # noqa: S608 - our own words
         try:
-            return list(dict.fromkeys(str(one["scan_id"]) for one in self._query(query, word=word)))
+            return tuple(dict.fromkeys(str(one["scan_id"]) for one in self._query(query, word=word)))
         except _errors() as error:
             raise self._failure(error) from None
 
