@@ -38,6 +38,8 @@ class Cloud:
     """Where the platform unpacks the bundle: tracebacks name the files there."""
     archs: tuple[str, ...]
     """What its functions run on; the first is the default."""
+    keeps: frozenset[str] = frozenset()
+    """Libraries of the command line that one of its SDKs needs too."""
     shims: dict[str, str] = field(default_factory=dict)
     """Files that the platform looks for at the bundle's root, by name."""
 
@@ -56,7 +58,12 @@ def __getattr__(name):
 
 CLOUDS = {
     "aws": Cloud(home="/var/task", archs=("arm64", "x86_64")),
-    "gcp": Cloud(home="/workspace", archs=("x86_64",), shims={"main.py": _GOOGLE_MAIN}),
+    "gcp": Cloud(
+        home="/workspace",
+        archs=("x86_64",),
+        keeps=frozenset({"click"}),  # flask's, of the functions framework
+        shims={"main.py": _GOOGLE_MAIN},
+    ),
 }
 
 _PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
@@ -66,13 +73,13 @@ _LEFT_OUT = {"RECORD", "REQUESTED", "INSTALLER"}
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
-def needed(lock: str) -> str:
-    """The lock file without what functions do not use."""
+def needed(lock: str, keeps: frozenset[str] = frozenset()) -> str:
+    """The lock file without what functions do not use, but for what `keeps` names."""
     blocks = re.split(r"(?m)^(?=[A-Za-z0-9])", lock)
     return "".join(
         one
         for one in blocks
-        if re.split(r"[=\s\[]", one, maxsplit=1)[0].lower().replace("_", "-") not in NOT_IN_FUNCTIONS
+        if re.split(r"[=\s\[]", one, maxsplit=1)[0].lower().replace("_", "-") not in NOT_IN_FUNCTIONS - keeps
     )
 
 
@@ -82,7 +89,9 @@ def build(cloud: str, arch: str, python: str, out: Path, extra: list[str], plugi
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     lock = out / f"{cloud}-{arch}.lock.txt"
-    lock.write_text(needed((ROOT / f"requirements-{cloud}.txt").read_text("utf-8")), "utf-8")
+    lock.write_text(
+        needed((ROOT / f"requirements-{cloud}.txt").read_text("utf-8"), CLOUDS[cloud].keeps), "utf-8"
+    )
     _install(work, arch, python, lock, extra)
     add_code(work, cloud, plugins)
     compiled = _compile(work, python, CLOUDS[cloud].home)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import servers
+from tests import gcs, servers
 
 
 @pytest.fixture(scope="session")
@@ -42,4 +42,11 @@ def azure(azurite: tuple[str, str]) -> str:
 def cosmos() -> Iterator[str]:
     """The address of a Cosmos DB account."""
     with servers.cosmos() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def google() -> Iterator[str]:
+    """The address of a Google Cloud Storage."""
+    with gcs.fake_gcs() as address:
         yield address

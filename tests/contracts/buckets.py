@@ -6,10 +6,11 @@ import uuid
 from typing import Any, ClassVar
 
 from plugins.archivers.azure_blob import AzureBlob
+from plugins.archivers.gcs import Gcs
 from plugins.archivers.s3 import S3
 from stoq_core.payload import ObjectRef
 from stoq_core.testing import make
-from tests import servers
+from tests import gcs, servers
 
 ODD = ("plain", "a b+c%20%%.txt", "ünï/コード", "é" * 512, "new\tline", "a//b", "/lead", "trail/")
 
@@ -131,4 +132,41 @@ class BlobContainer(Bucket):
         return 1 if found.creation_time == found.last_modified and found.etag else 2
 
 
-KINDS: dict[str, type[Bucket]] = {one.store: one for one in (S3Bucket, BlobContainer)}
+class GcsBucket(Bucket):
+    """Google Cloud Storage by fake-gcs-server."""
+
+    store, fixture, versions = "gcs", "google", True
+    odd = (*ODD, "a/../b")
+
+    def __init__(self, address: str, *, versioned: bool = False) -> None:
+        """One that keeps versions or none."""
+        from google.cloud import storage
+
+        client = gcs.client(address)
+        self.client = storage.Bucket(client, f"t-{uuid.uuid4().hex[:12]}")
+        self.client.versioning_enabled = versioned
+        client.create_bucket(self.client)
+        self.archiver = self.at(address)
+
+    def at(self, address: str) -> Any:
+        """An archiver for the same bucket at another address."""
+        archiver = make(Gcs, bucket=self.client.name, prefix="a/", endpoint=address)
+        archiver.open()
+        return archiver
+
+    def put(self, key: str, content: bytes) -> ObjectRef:
+        """Write an object; the reference that its event would carry."""
+        blob = self.client.blob(key)
+        blob.upload_from_string(content)
+        return ObjectRef(store="gcs", bucket=self.client.name, key=key, version=str(blob.generation))
+
+    def delete(self, key: str) -> None:
+        """Delete it."""
+        self.client.blob(key).delete()
+
+    def writes(self, key: str) -> int:
+        """Its generations."""
+        return sum(one.name == key for one in self.client.list_blobs(prefix=key, versions=True))
+
+
+KINDS: dict[str, type[Bucket]] = {one.store: one for one in (S3Bucket, BlobContainer, GcsBucket)}

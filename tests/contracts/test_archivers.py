@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from plugins.archivers.filedir import Filedir
@@ -15,7 +17,7 @@ from stoq_core.errors import Reason, StoreError
 from stoq_core.payload import ObjectRef
 from stoq_core.plugin import ArchiveContext
 from stoq_core.testing import make, payload
-from tests.contracts.buckets import KINDS, Bucket
+from tests.contracts.buckets import KINDS, Bucket, GcsBucket
 from tests.servers import free_port
 
 MOST = 10_000_000
@@ -143,3 +145,24 @@ def test_unreachable_is_retryable(made: Callable[..., Bucket]) -> None:
     archiver = made().at(f"http://127.0.0.1:{free_port()}")
     ref = ObjectRef(store="any", bucket=archiver.options.bucket, key="k", etag="e")
     assert failure(lambda: archiver.get(ref, MOST)).retryable
+
+
+@pytest.mark.parametrize("key", ["k", "a//k"])
+@pytest.mark.parametrize("content", [gzip.compress(b"inner"), b"no gzip at all"])
+def test_gcs_bytes_are_as_stored(google: str, key: str, content: bytes) -> None:
+    """What an uploader claims about an encoding unpacks nothing on the way and hides nothing."""
+    bucket = GcsBucket(google)
+    blob = bucket.client.blob(key)
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(content)
+    ref = ObjectRef(store="gcs", bucket=bucket.client.name, key=key, version=str(blob.generation))
+    assert bucket.archiver.get(ref, MOST).content == content
+
+
+@pytest.mark.parametrize("key", ["k", "a//k"])
+def test_gcs_an_older_generation_that_stands_again(google: str, key: str) -> None:
+    """Only a newer generation supersedes; an object that was deleted is gone whatever stood before."""
+    bucket = GcsBucket(google)
+    older = bucket.put(key, b"older")
+    newer = msgspec.structs.replace(older, version=str(int(older.version or 0) + 1))
+    assert failure(lambda: bucket.archiver.get(newer, MOST)).reason is Reason.NOT_FETCHED

@@ -17,6 +17,7 @@ from plugins.connectors.azure_blob import AzureBlob
 from plugins.connectors.cosmosdb import Cosmosdb, CosmosdbOptions
 from plugins.connectors.dynamodb import Dynamodb
 from plugins.connectors.filedir import Filedir
+from plugins.connectors.gcs import Gcs
 from plugins.connectors.s3 import S3
 from plugins.connectors.sqlite import Sqlite
 from stoq_core.errors import StoreError
@@ -25,11 +26,11 @@ from stoq_core.render import document
 from stoq_core.response import ScanResponse
 from stoq_core.store import ResultStore
 from stoq_core.testing import make
-from tests.contracts.buckets import BlobContainer
+from tests.contracts.buckets import BlobContainer, GcsBucket
 from tests.responses import SCAN_ID, response
 from tests.servers import COSMOS_KEY
 
-STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob", "cosmosdb")
+STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob", "cosmosdb", "gcs")
 
 
 def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
@@ -42,6 +43,10 @@ def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
         container = BlobContainer(request.getfixturevalue("azure"))
         names = {"account": container.client.account_name, "container": container.client.container_name}
         return make(AzureBlob, **names, prefix="results/", endpoint=container.address)
+    if kind == "gcs":
+        bucket = GcsBucket(request.getfixturevalue("google"))
+        options = bucket.archiver.options
+        return make(Gcs, bucket=options.bucket, prefix="results/", endpoint=options.endpoint)
     if kind == "cosmosdb":
         from azure.cosmos import CosmosClient, PartitionKey
 

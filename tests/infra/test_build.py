@@ -30,6 +30,7 @@ def test_the_lock_keeps_what_functions_need() -> None:
     assert re.findall(r"sha256:(\w\w)", kept) == ["aa", "dd"]
     assert "python_full_version < '3.12'" in kept
     assert "rich" not in kept
+    assert "rich" in build.needed(lock, frozenset({"rich"}))
 
 
 @pytest.mark.parametrize(("cloud", "shims"), [("aws", set()), ("gcp", {"main.py"})])
