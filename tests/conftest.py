@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import gcs, servers
+from tests.postgres import postgres
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,10 @@ def google() -> Iterator[str]:
     """The address of a Google Cloud Storage."""
     with gcs.fake_gcs() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """The connection string of a PostgreSQL server."""
+    with postgres() as dsn:
+        yield dsn

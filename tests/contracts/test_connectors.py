@@ -18,6 +18,7 @@ from plugins.connectors.cosmosdb import Cosmosdb, CosmosdbOptions
 from plugins.connectors.dynamodb import Dynamodb
 from plugins.connectors.filedir import Filedir
 from plugins.connectors.gcs import Gcs
+from plugins.connectors.postgres import Postgres, PostgresOptions
 from plugins.connectors.s3 import S3
 from plugins.connectors.sqlite import Sqlite
 from stoq_core.errors import StoreError
@@ -30,7 +31,7 @@ from tests.contracts.buckets import BlobContainer, GcsBucket
 from tests.responses import SCAN_ID, response
 from tests.servers import COSMOS_KEY
 
-STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob", "cosmosdb", "gcs")
+STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob", "cosmosdb", "gcs", "postgres")
 
 
 def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
@@ -43,6 +44,8 @@ def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
         container = BlobContainer(request.getfixturevalue("azure"))
         names = {"account": container.client.account_name, "container": container.client.container_name}
         return make(AzureBlob, **names, prefix="results/", endpoint=container.address)
+    if kind == "postgres":
+        return postgres_at(request.getfixturevalue("database"), f"t{uuid.uuid4().hex[:12]}")
     if kind == "gcs":
         bucket = GcsBucket(request.getfixturevalue("google"))
         options = bucket.archiver.options
@@ -90,6 +93,11 @@ def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
         ],
     )
     return make(Dynamodb, table=name, endpoint=address)
+
+
+def postgres_at(dsn: str, schema: str, **options: Any) -> Postgres:
+    """A connector with its own schema."""
+    return Postgres(PostgresOptions(dsn=Secret("env:DSN", dsn), schema=schema, **options), "postgres")
 
 
 def cosmosdb_at(address: str, database: str) -> Cosmosdb:
