@@ -87,8 +87,8 @@ docs: setup ## Write plugins/README.md anew from the plugins' classes
 
 rules: rules/build/.ready ## Compile rules/ into one ruleset
 
-e2e: setup-dev ## Whole paths on an emulated AWS that runs the function
-	@$(BIN)/python -m pytest -m e2e --timeout=400 -rs $(ARGS)
+e2e: setup-dev ## Whole paths on emulated clouds that run the functions
+	@$(BIN)/python -m pytest -m "e2e and not soak" --timeout=400 -rs $(ARGS)
 
 soak: setup-dev ## The full numbers of the tests that have long ones
 	@$(BIN)/python -m pytest -m soak --timeout=3600 -rs $(ARGS) || test $$? -eq 5 # 5: there is none yet

