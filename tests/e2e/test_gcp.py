@@ -96,9 +96,8 @@ def scan(stack: Stack, relay: Relay, count: int, prefix: str) -> None:
         found = {one: store.get(one) for one in wanted}
         every = (store.get(line.scan_id) or {} for line in store.list(1_000))
         keys = {one["scan_id"]: one["request_meta"]["extra_data"]["object"]["key"] for one in every}
-        assert {
-            one for one, key in keys.items() if key.startswith(prefix)
-        } == wanted.keys()  # one record an object, none for the marker
+        mine = {one for one, key in keys.items() if key.startswith(prefix)}
+        assert mine == wanted.keys()  # one record an object, none for the marker
         assert store.get(stack.scan_id(overwritten)) is None  # superseded: the newer one has its own
         by_name = {wanted[scan_id]: document for scan_id, document in found.items() if document is not None}
         unusual = {name: verdict(one) for name, one in by_name.items() if verdict(one) != "clean"}
