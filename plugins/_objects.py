@@ -62,7 +62,8 @@ class Objects:
 
         try:
             found = obstore.get(self._store, key)
-            return bytes(found.bytes()), {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+            mark = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+            return bytes(found.bytes()), {name: one for name, one in mark.items() if one is not None}
         except (obstore.exceptions.NotFoundError, FileNotFoundError):
             return None
         except (obstore.exceptions.BaseError, OSError) as error:

@@ -91,6 +91,9 @@ HEAVY = {
     "obstore",
     "asyncio",
     "cryptography",
+    "google",
+    "grpc",
+    "psycopg",
     "multiprocessing",
 }
 
