@@ -91,7 +91,7 @@ HEAVY = {
     "obstore",
     "asyncio",
     "cryptography",
-    "google",
+    "google.api_core",  # not google itself: its packages put that into every interpreter
     "grpc",
     "psycopg",
     "multiprocessing",
