@@ -280,6 +280,7 @@ def test_cosmosdb_attempts_never_share_their_parts(
             self.left = 1
 
         def upsert_item(self, one: dict[str, Any]) -> None:
+            """Write, or die."""
             if not self.left:
                 message = "the function is killed"
                 raise KeyboardInterrupt(message)
