@@ -100,10 +100,10 @@ coverage: setup-dev ## Run the tests and show what they do not reach
 	@$(BIN)/coverage run -m pytest -m "not e2e and not soak"
 	@$(BIN)/coverage report --skip-covered --show-missing
 
-bundle: setup-dev ## The zip for CLOUD=aws|gcp, in build/ (ARGS="--plugins DIR --with REQUIREMENT")
+bundle: setup-dev ## The zip for CLOUD=aws|gcp|azure, in build/ (ARGS="--plugins DIR --with REQUIREMENT")
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python infra/build.py --cloud $(CLOUD) $(ARGS)
 
-deploy: bundle ## Build and deploy to CLOUD=aws|gcp, STAGE=dev, with your credentials
+deploy: bundle ## Build and deploy to CLOUD=aws|gcp|azure, STAGE=dev, with your credentials
 	@PATH="$(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$$PATH" bash infra/$(CLOUD)/deploy.sh $(STAGE)
 
 clean: ## Remove what was built and the environment

@@ -42,6 +42,8 @@ class Cloud:
     """Libraries of the command line that one of its SDKs needs too."""
     shims: dict[str, str] = field(default_factory=dict)
     """Files that the platform looks for at the bundle's root, by name."""
+    libraries: str = "."
+    """The folder of the bundle where the platform looks for libraries."""
 
 
 _GOOGLE_MAIN = '''"""The entry points of handlers/gcp; each starts cold when the framework asks for it."""
@@ -63,6 +65,16 @@ CLOUDS = {
         archs=("x86_64",),
         keeps=frozenset({"click"}),  # flask's, of the functions framework
         shims={"main.py": _GOOGLE_MAIN},
+    ),
+    "azure": Cloud(
+        home="/home/site/wwwroot",
+        archs=("x86_64",),
+        shims={
+            name: (ROOT / "infra" / "azure" / name).read_text("utf-8")
+            for name in ("function_app.py", "host.json")
+        },
+        # the worker puts this folder before its own libraries; at the root they would come after them
+        libraries=".python_packages/lib/site-packages",
     ),
 }
 
@@ -92,7 +104,7 @@ def build(cloud: str, arch: str, python: str, out: Path, extra: list[str], plugi
     lock.write_text(
         needed((ROOT / f"requirements-{cloud}.txt").read_text("utf-8"), CLOUDS[cloud].keeps), "utf-8"
     )
-    _install(work, arch, python, lock, extra)
+    _install(work / CLOUDS[cloud].libraries, arch, python, lock, extra)
     add_code(work, cloud, plugins)
     compiled = _compile(work, python, CLOUDS[cloud].home)
     size = sum(one.stat().st_size for one in _files(work))
@@ -106,10 +118,10 @@ def build(cloud: str, arch: str, python: str, out: Path, extra: list[str], plugi
     return target
 
 
-def _install(work: Path, arch: str, python: str, lock: Path, extra: list[str]) -> None:
+def _install(target: Path, arch: str, python: str, lock: Path, extra: list[str]) -> None:
     beside = Path(sys.executable).with_name("uv")
     install = [
-        str(beside) if beside.exists() else "uv", "pip", "install", "--quiet", "--target", str(work),
+        str(beside) if beside.exists() else "uv", "pip", "install", "--quiet", "--target", str(target),
         "--python-platform", _PLATFORMS[arch], "--python-version", python, "--only-binary", ":all:",
     ]  # fmt: skip
     _run([*install, "--no-deps", "--require-hashes", "-r", str(lock)])
@@ -183,10 +195,10 @@ def pack(work: Path, target: Path) -> Path:
 
 
 def _files(work: Path) -> Iterator[Path]:
-    scripts = work / "bin"
+    scripts = {work / cloud.libraries / "bin" for cloud in CLOUDS.values()}
     for one in sorted(work.rglob("*")):
         listed = one.name in _LEFT_OUT and one.parent.name.endswith(".dist-info")
-        if one.is_file() and not listed and scripts not in one.parents:
+        if one.is_file() and not listed and scripts.isdisjoint(one.parents):
             yield one
 
 

@@ -62,8 +62,9 @@ class Objects:
 
         try:
             found = obstore.get(self._store, key)
-            mark = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
-            return bytes(found.bytes()), {name: one for name, one in mark.items() if one is not None}
+            marks = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+            # obstore takes no None: a bucket without versions has none
+            return bytes(found.bytes()), {name: one for name, one in marks.items() if one is not None}
         except (obstore.exceptions.NotFoundError, FileNotFoundError):
             return None
         except (obstore.exceptions.BaseError, OSError) as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import time
+import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
@@ -43,9 +43,10 @@ class CosmosdbOptions(Options, frozen=True):
 class Cosmosdb(Connector[CosmosdbOptions]):
     """Items of one scan share `scan_id`; an `id` is `head`, `doc.TOKEN.N` or `payloads.TOKEN.N`.
 
-    The head names the token of the attempt that counts, so parts of another attempt are never read.
-    The document is stored compressed and in pieces, whole whatever its size; digests and names of its
-    payloads stand in the `payloads` items, where searches find them.
+    Each attempt to save has a token of its own and the head names the one that counts, so no attempt
+    writes over another's parts and readers never mix two. The document is stored compressed and in
+    pieces, whole whatever its size; digests and names of its payloads stand in the `payloads` items,
+    where searches find them.
 
     An attempt's parts may be swept by another's until its head stands. So a head that took another's
     place has its parts written once more, and a sweep deletes only what is still as it was *before*
@@ -81,7 +82,7 @@ class Cosmosdb(Connector[CosmosdbOptions]):
 
     def save(self, response: ScanResponse) -> None:
         """Write the parts, then the head on condition, then delete what nothing names any more."""
-        token = _token(response)
+        token = uuid.uuid4().hex[:16]
         pieces = _pieces(response, token)
         parts = [*pieces, *_searchable(response, token)]
         try:
@@ -192,7 +193,8 @@ class Cosmosdb(Connector[CosmosdbOptions]):
     ) -> Iterator[Summary]:
         """By digest, else by name, else by finding, through the index; the rest is then looked at."""
         if sha256 is not None:
-            ids = self._scans_with("ARRAY_CONTAINS(c.sha256, @word)", sha256.lower())
+            sha256 = sha256.lower()
+            ids = self._scans_with("ARRAY_CONTAINS(c.sha256, @word)", sha256)
         elif name is not None:
             ids = self._scans_with("CONTAINS(c.names, @word)", name.lower()[:_NAME_CHARS])
         else:
@@ -228,12 +230,6 @@ def _errors() -> tuple[type[Exception], ...]:
     from azure.core.exceptions import AzureError
 
     return (StoreError, AzureError)
-
-
-def _token(response: ScanResponse) -> str:
-    """What tells attempts apart: a digest of all but time and cost, so equal results share their parts."""
-    bare = msgspec.structs.replace(response, time="", stats=type(response.stats)(), attempt=0)
-    return hashlib.sha256(encode(bare)).hexdigest()[:16]
 
 
 def _rank_number(one: Rank) -> int:

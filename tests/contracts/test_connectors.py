@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from plugins.connectors import cosmosdb
@@ -238,17 +239,18 @@ def test_cosmosdb_a_sweep_that_looked_before_another_heads_parts_were_written_ag
 ) -> None:
     """A part that was written anew since a sweep looked at it is not deleted, whatever head it saw."""
     store = made("cosmosdb", tmp_path, request)
-    first, second = response(children=1), response(children=2)
-    store.save(first)
-    look = store._head
+    second = response(children=2)
+    store.save(response(children=1))
+    look, parts = store._head, cosmos_parts(second, "second")
 
     def late(scan_id: str) -> Any:
         seen = look(scan_id)
         monkeypatch.setattr(store, "_head", look)
-        store.save(second)  # between a sweep's looking and its deleting
+        # between a sweep's looking and its deleting another attempt comes to its end
+        assert store._write_head(cosmosdb._head_item(second, "second", 1))
+        store._write(parts)
         return seen
 
-    parts = cosmos_parts(second)
     store._write(parts)
     monkeypatch.setattr(store, "_head", late)
     store._sweep(SCAN_ID)
@@ -256,21 +258,68 @@ def test_cosmosdb_a_sweep_that_looked_before_another_heads_parts_were_written_ag
     store.close()
 
 
-def cosmos_parts(saved: ScanResponse) -> list[dict[str, Any]]:
+def cosmos_parts(saved: ScanResponse, token: str) -> list[dict[str, Any]]:
     """What an attempt writes before its head."""
-    token = cosmosdb._token(saved)
     return [*cosmosdb._pieces(saved, token), *cosmosdb._searchable(saved, token)]
+
+
+def test_cosmosdb_attempts_never_share_their_parts(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that dies while it writes leaves the record that stands as it was, however alike the two are."""
+    store = made("cosmosdb", tmp_path, request)
+    large = response()
+    large.results[0].workers[0]["random"] = {"hex": os.urandom(2_000_000).hex()}
+    store.save(large)
+    again, write = msgspec.structs.replace(large, time="2026-12-01T00:00:00Z", attempt=2), store._items
+
+    class Dying:
+        """The container, until its second write."""
+
+        def __init__(self) -> None:
+            self.left = 1
+
+        def upsert_item(self, one: dict[str, Any]) -> None:
+            """Write, or die."""
+            if not self.left:
+                message = "the function is killed"
+                raise KeyboardInterrupt(message)
+            self.left -= 1
+            write().upsert_item(one)
+
+    dying = Dying()
+    monkeypatch.setattr(store, "_items", lambda: dying)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(again)
+    monkeypatch.setattr(store, "_items", write)
+    assert store.get(SCAN_ID) == document(large)
+    store.save(again)
+    assert store.get(SCAN_ID) == document(again)
+    store.close()
 
 
 def test_cosmosdb_items_fit(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """No item is over Cosmos DB's 2 MB, which the emulator does not hold to."""
     large = response(children=2_000, name="\U0001f4a3" * 2_000)
     large.results[0].workers[0]["random"] = {"hex": os.urandom(4_000_000).hex()}
-    parts = cosmos_parts(large)
+    parts = cosmos_parts(large, "t" * 16)
     head = cosmosdb._head_item(large, "t" * 16, 9)
     assert max(len(json.dumps(one).encode()) for one in (*parts, head)) < 2_000_000
     assert sum(one["kind"] == "doc" for one in parts) > 3
     assert not [one["id"] for one in parts if set(one["id"]) & set("/\\?#")]
+
+
+def test_cosmosdb_finds_a_digest_however_it_is_written(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """People paste digests in capitals too."""
+    store = made("cosmosdb", tmp_path, request)
+    saved = response()
+    digest = "ab" * 32
+    saved.results[1].sha256 = digest
+    store.save(saved)
+    assert [one.scan_id for one in store.search(sha256=digest.upper())] == [SCAN_ID]
+    store.close()
 
 
 def test_cosmosdb_failures_say_whether_to_try_again(tmp_path: Path, request: pytest.FixtureRequest) -> None:

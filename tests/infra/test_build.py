@@ -33,7 +33,9 @@ def test_the_lock_keeps_what_functions_need() -> None:
     assert "rich" in build.needed(lock, frozenset({"rich"}))
 
 
-@pytest.mark.parametrize(("cloud", "shims"), [("aws", set()), ("gcp", {"main.py"})])
+@pytest.mark.parametrize(
+    ("cloud", "shims"), [("aws", set()), ("gcp", {"main.py"}), ("azure", {"function_app.py", "host.json"})]
+)
 def test_a_bundle_holds_the_code_of_one_cloud_and_the_rules(
     tmp_path: Path, cloud: str, shims: set[str]
 ) -> None:

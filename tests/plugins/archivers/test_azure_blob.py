@@ -37,6 +37,16 @@ class Account(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
+    def do_PUT(self) -> None:
+        """A blob that is there, for a caller who may add but not overwrite; another caller may nothing."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        code = "UnauthorizedBlobOverwrite" if "/con/" in self.path else "AuthorizationPermissionMismatch"
+        answer = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code></Error>'.encode()
+        self.send_response(403)
+        self.send_header("Content-Length", f"{len(answer)}")
+        self.end_headers()
+        self.wfile.write(answer)
+
     def log_message(self, *_: object) -> None:
         """Silent."""
 
@@ -129,3 +139,18 @@ def test_a_name_that_azure_refuses_stops_the_start() -> None:
     """Before anything is asked for."""
     with pytest.raises(ConfigError, match="Upper/con"):
         make(Connector, account="Upper", container="con").open()
+
+
+def test_a_right_to_add_alone_is_enough(account: tuple[str, Asked]) -> None:
+    """The same bytes again are refused as an overwriting, and that is as good as written; else it failed."""
+    address, _ = account
+    context = ArchiveContext(scan_id="s", sha256="ab" * 32, report=None)
+    archiver = make(AzureBlob, account="acct", container="con", endpoint=address)
+    archiver.open()
+    stored = archiver.archive(payload(b"x"), context)
+    assert stored == {"bucket": "acct/con", "key": f"ab/ab/{'ab' * 32}"}
+    other = make(AzureBlob, account="acct", container="other", endpoint=address)
+    other.open()
+    with pytest.raises(StoreError) as caught:
+        other.archive(payload(b"x"), context)
+    assert caught.value.retryable
