@@ -87,8 +87,8 @@ docs: setup ## Write plugins/README.md, docs/findings.md and the schema anew fro
 
 rules: rules/build/.ready ## Compile rules/ into one ruleset
 
-e2e: setup-dev ## Whole paths on an emulated AWS that runs the function
-	@$(BIN)/python -m pytest -m e2e --timeout=400 -rs $(ARGS)
+e2e: setup-dev ## Whole paths on emulated clouds that run the functions
+	@$(BIN)/python -m pytest -m "e2e and not soak" --timeout=400 -rs $(ARGS)
 
 soak: setup-dev ## The full numbers of the tests that have long ones
 	@$(BIN)/python -m pytest -m soak --timeout=3600 -rs $(ARGS) || test $$? -eq 5 # 5: there is none yet
@@ -100,12 +100,11 @@ coverage: setup-dev ## Run the tests and show what they do not reach
 	@$(BIN)/coverage run -m pytest -m "not e2e and not soak"
 	@$(BIN)/coverage report --skip-covered --show-missing
 
-bundle: setup-dev ## The zip for CLOUD=aws, in build/ (ARGS="--plugins DIR --with REQUIREMENT")
+bundle: setup-dev ## The zip for CLOUD=aws|gcp|azure, in build/ (ARGS="--plugins DIR --with REQUIREMENT")
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python infra/build.py --cloud $(CLOUD) $(ARGS)
 
-deploy: bundle ## Build and deploy to CLOUD=aws, STAGE=dev, with your credentials
-	@test "$(CLOUD)" = aws || { echo "only CLOUD=aws can be deployed yet" >&2; exit 1; }
-	@PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/osls deploy --stage $(STAGE)
+deploy: bundle ## Build and deploy to CLOUD=aws|gcp|azure, STAGE=dev, with your credentials
+	@PATH="$(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$$PATH" bash infra/$(CLOUD)/deploy.sh $(STAGE)
 
 clean: ## Remove what was built and the environment
 	@rm -rf .venv node_modules build dist rules/build .serverless .mypy_cache .ruff_cache .pytest_cache \

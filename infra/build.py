@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,55 @@ NOT_IN_FUNCTIONS = frozenset({
 })  # fmt: skip
 """The command line's own libraries and theirs: a function prints nothing."""
 
+
+@dataclass(frozen=True)
+class Cloud:
+    """What is a cloud's own in its bundle."""
+
+    home: str
+    """Where the platform unpacks the bundle: tracebacks name the files there."""
+    archs: tuple[str, ...]
+    """What its functions run on; the first is the default."""
+    keeps: frozenset[str] = frozenset()
+    """Libraries of the command line that one of its SDKs needs too."""
+    shims: dict[str, str] = field(default_factory=dict)
+    """Files that the platform looks for at the bundle's root, by name."""
+    libraries: str = "."
+    """The folder of the bundle where the platform looks for libraries."""
+
+
+_GOOGLE_MAIN = '''"""The entry points of handlers/gcp; each starts cold when the framework asks for it."""
+
+import importlib
+
+
+def __getattr__(name):
+    """The trigger's handler: `--target NAME` is `handlers/gcp/NAME.py`."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return importlib.import_module(f"handlers.gcp.{name}").handle
+'''
+
+CLOUDS = {
+    "aws": Cloud(home="/var/task", archs=("arm64", "x86_64")),
+    "gcp": Cloud(
+        home="/workspace",
+        archs=("x86_64",),
+        keeps=frozenset({"click"}),  # flask's, of the functions framework
+        shims={"main.py": _GOOGLE_MAIN},
+    ),
+    "azure": Cloud(
+        home="/home/site/wwwroot",
+        archs=("x86_64",),
+        shims={
+            name: (ROOT / "infra" / "azure" / name).read_text("utf-8")
+            for name in ("function_app.py", "host.json")
+        },
+        # the worker puts this folder before its own libraries; at the root they would come after them
+        libraries=".python_packages/lib/site-packages",
+    ),
+}
+
 _PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 # scripts name the interpreter of the machine that built, and so do the lists that name the scripts
@@ -35,13 +85,13 @@ _LEFT_OUT = {"RECORD", "REQUESTED", "INSTALLER"}
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
-def needed(lock: str) -> str:
-    """The lock file without what functions do not use."""
+def needed(lock: str, keeps: frozenset[str] = frozenset()) -> str:
+    """The lock file without what functions do not use, but for what `keeps` names."""
     blocks = re.split(r"(?m)^(?=[A-Za-z0-9])", lock)
     return "".join(
         one
         for one in blocks
-        if re.split(r"[=\s\[]", one, maxsplit=1)[0].lower().replace("_", "-") not in NOT_IN_FUNCTIONS
+        if re.split(r"[=\s\[]", one, maxsplit=1)[0].lower().replace("_", "-") not in NOT_IN_FUNCTIONS - keeps
     )
 
 
@@ -51,10 +101,12 @@ def build(cloud: str, arch: str, python: str, out: Path, extra: list[str], plugi
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     lock = out / f"{cloud}-{arch}.lock.txt"
-    lock.write_text(needed((ROOT / f"requirements-{cloud}.txt").read_text("utf-8")), "utf-8")
-    _install(work, arch, python, lock, extra)
+    lock.write_text(
+        needed((ROOT / f"requirements-{cloud}.txt").read_text("utf-8"), CLOUDS[cloud].keeps), "utf-8"
+    )
+    _install(work / CLOUDS[cloud].libraries, arch, python, lock, extra)
     add_code(work, cloud, plugins)
-    compiled = _compile(work, python)
+    compiled = _compile(work, python, CLOUDS[cloud].home)
     size = sum(one.stat().st_size for one in _files(work))
     if size > MOST_BYTES:
         message = f"the bundle is {size / 1e6:.0f} MB unzipped; Lambda takes {MOST_BYTES / 1e6:.0f} MB"
@@ -66,10 +118,10 @@ def build(cloud: str, arch: str, python: str, out: Path, extra: list[str], plugi
     return target
 
 
-def _install(work: Path, arch: str, python: str, lock: Path, extra: list[str]) -> None:
+def _install(target: Path, arch: str, python: str, lock: Path, extra: list[str]) -> None:
     beside = Path(sys.executable).with_name("uv")
     install = [
-        str(beside) if beside.exists() else "uv", "pip", "install", "--quiet", "--target", str(work),
+        str(beside) if beside.exists() else "uv", "pip", "install", "--quiet", "--target", str(target),
         "--python-platform", _PLATFORMS[arch], "--python-version", python, "--only-binary", ":all:",
     ]  # fmt: skip
     _run([*install, "--no-deps", "--require-hashes", "-r", str(lock)])
@@ -92,8 +144,10 @@ def add_code(work: Path, cloud: str, plugins: list[Path]) -> None:
     """The core, the shipped plugins, one cloud's handlers, the rules, the config, and others' plugins."""
     for package in ("stoq_core", "plugins", f"handlers/{cloud}"):
         shutil.copytree(ROOT / package, work / package, ignore=_IGNORED)
-    for file in ("handlers/__init__.py", "handlers/bootstrap.py", "stoq.toml"):
+    for file in ("handlers/__init__.py", "handlers/bootstrap.py", "handlers/records.py", "stoq.toml"):
         shutil.copy(ROOT / file, work / file)
+    for name, text in CLOUDS[cloud].shims.items():
+        (work / name).write_text(text, "utf-8")
     build_ruleset([SHIPPED], work / "rules" / "build")
     kinds = [f"{kind}s" for kind in KINDS]
     for folder in plugins:
@@ -116,13 +170,13 @@ def interpreter(python: str) -> str | None:
     return None
 
 
-def _compile(work: Path, python: str) -> bool:
+def _compile(work: Path, python: str, home: str) -> bool:
     """Bytecode of the function's Python: where it runs nothing can be written, so none would be kept."""
     found = interpreter(python)
     if found is None:
         return False
     # checked against nothing: times do not survive the zip, and the sources beside it never change
-    options = ["-q", "-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(work), "-p", "/var/task"]
+    options = ["-q", "-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(work), "-p", home]
     command = [found, "-m", "compileall", *options, str(work)]
     # libraries bring files of other Pythons' syntax: those keep their source alone
     subprocess.run(command, check=False, env={**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S603
@@ -141,18 +195,18 @@ def pack(work: Path, target: Path) -> Path:
 
 
 def _files(work: Path) -> Iterator[Path]:
-    scripts = work / "bin"
+    scripts = {work / cloud.libraries / "bin" for cloud in CLOUDS.values()}
     for one in sorted(work.rglob("*")):
         listed = one.name in _LEFT_OUT and one.parent.name.endswith(".dist-info")
-        if one.is_file() and not listed and scripts not in one.parents:
+        if one.is_file() and not listed and scripts.isdisjoint(one.parents):
             yield one
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cloud", default="aws", choices=("aws",))
-    parser.add_argument("--arch", default="arm64", choices=sorted(_PLATFORMS))
+    parser.add_argument("--cloud", default="aws", choices=sorted(CLOUDS))
+    parser.add_argument("--arch", choices=sorted(_PLATFORMS), help="default: what its functions run on")
     parser.add_argument("--python", default="3.13", help="the runtime's version")
     parser.add_argument("--out", type=Path, default=ROOT / "build")
     parser.add_argument("--with", dest="extra", action="append", default=[], help="a requirement to add")
@@ -160,8 +214,12 @@ def main() -> None:
         "--plugins", type=Path, action="append", default=[], help="a folder of plugins to add"
     )
     given = parser.parse_args()
+    archs = CLOUDS[given.cloud].archs
+    arch = given.arch or archs[0]
+    if arch not in archs:
+        parser.error(f"--cloud {given.cloud} runs on {' or '.join(archs)}")
     given.out.mkdir(parents=True, exist_ok=True)
-    build(given.cloud, given.arch, given.python, given.out.resolve(), given.extra, given.plugins)
+    build(given.cloud, arch, given.python, given.out.resolve(), given.extra, given.plugins)
 
 
 if __name__ == "__main__":

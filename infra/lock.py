@@ -80,8 +80,9 @@ def lock_npm(*, upgrade: bool) -> None:
     for package in locked["packages"].values():
         for name in _ADDRESSES:
             package.pop(name, None)
-        if "://" in str(package.get("deprecated", "")):
-            package["deprecated"] = "deprecated"
+        for name in ("deprecated", "license"):
+            if "://" in str(package.get(name, "")):
+                package[name] = "deprecated" if name == "deprecated" else "SEE LICENSE IN ITS README"
     file.write_text(json.dumps(locked, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

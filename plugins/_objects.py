@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -43,11 +43,11 @@ class Objects:
             raise self._failure(error) from None
         return True
 
-    def replace(self, key: str, content: bytes, etag: str | None) -> bool:
-        """Write if the key still has that ETag (None: if it is not there); False on a lost race."""
+    def replace(self, key: str, content: bytes, mark: Mapping[str, Any] | None) -> bool:
+        """Write if the key still has the mark that `read` gave (None: if it is not there); or a lost race."""
         import obstore
 
-        mode: Any = "create" if etag is None else {"e_tag": etag}
+        mode: Any = "create" if mark is None else mark
         try:
             obstore.put(self._store, key, content, mode=mode)
         except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError):
@@ -56,13 +56,15 @@ class Objects:
             raise self._failure(error) from None
         return True
 
-    def read(self, key: str) -> tuple[bytes, str] | None:
-        """The whole object and its ETag, or None."""
+    def read(self, key: str) -> tuple[bytes, Mapping[str, Any]] | None:
+        """The whole object and what marks its version (S3, Azure: ETag; Google: generation), or None."""
         import obstore
 
         try:
             found = obstore.get(self._store, key)
-            return bytes(found.bytes()), str(found.meta["e_tag"])
+            marks = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+            # obstore takes no None: a bucket without versions has none
+            return bytes(found.bytes()), {name: one for name, one in marks.items() if one is not None}
         except (obstore.exceptions.NotFoundError, FileNotFoundError):
             return None
         except (obstore.exceptions.BaseError, OSError) as error:

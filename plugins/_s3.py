@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any
 
 from plugins._objects import Objects, payload_of
@@ -50,13 +51,13 @@ def fetch_by_sdk(options: BucketOptions, ref: ObjectRef, max_bytes: int) -> Payl
     writer = BodyWriter()
     try:
         found = client.get_object(Bucket=ref.bucket, Key=ref.key, **pin)
-        if found["ContentLength"] > max_bytes:
-            message = (
-                f"{label}: {found['ContentLength']} bytes are more than limits.payload_bytes ({max_bytes})"
-            )
-            raise StoreError(message, retryable=False, reason=Reason.TOO_LARGE)
-        for chunk in found["Body"].iter_chunks(MiB):
-            writer.write(chunk)
+        size = found["ContentLength"]
+        with contextlib.closing(found["Body"]) as body:
+            if size > max_bytes:
+                message = f"{label}: {size} bytes are more than limits.payload_bytes ({max_bytes})"
+                raise StoreError(message, retryable=False, reason=Reason.TOO_LARGE)
+            for chunk in body.iter_chunks(MiB):
+                writer.write(chunk)
     except ClientError as error:
         code = str(error.response["Error"]["Code"])
         if code in ("PreconditionFailed", "412"):

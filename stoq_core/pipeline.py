@@ -72,16 +72,25 @@ class Pipeline:
         self._now = now
 
     def scan_ref(
-        self, ref: ObjectRef, *, deadline: Deadline, deliveries: int = 1, campaign: str = "live"
+        self,
+        ref: ObjectRef,
+        *,
+        deadline: Deadline,
+        deliveries: int = 1,
+        campaign: str = "live",
+        payload: Payload | None = None,
     ) -> Outcome:
-        """Fetch, scan and store one object. Raises `StoreError(retryable=True)`: deliver it again."""
+        """Fetch, scan and store one object. Raises `StoreError(retryable=True)`: deliver it again.
+
+        `payload`: what the event itself brought, so that nothing is fetched.
+        """
         scan_id = scan_id_for(self.config.deployment, ref.identity, campaign)
         meta = RequestMeta(source=ref.store, extra_data={"object": msgspec.to_builtins(ref)})
         request = Request(scan_id=scan_id, meta=meta, attempt=deliveries)
         request.passwords = list(self.config.scan.passwords)
         request.start = list(self.config.scan.start)
         try:
-            payload = self._fetch(ref)
+            payload = self._fetch(ref) if payload is None else payload
         except StoreError as error:
             if error.retryable:
                 raise

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import servers
+from tests import emulators, gcs, servers
+from tests.postgres import postgres
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,57 @@ def aws() -> Iterator[str]:
         yield address
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[tuple[str, str]]:
+    """The addresses of blobs and queues, with the account's key in the environment."""
+    before = dict(os.environ)
+    os.environ["AZURE_STORAGE_ACCOUNT_KEY"] = servers.AZURITE["account_key"]
+    with servers.azurite() as addresses:
+        yield addresses
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def azure(azurite: tuple[str, str]) -> str:
+    """The address of an account's blobs."""
+    return azurite[0]
+
+
+@pytest.fixture(scope="session")
+def cosmos() -> Iterator[str]:
+    """The address of a Cosmos DB account."""
+    with servers.cosmos() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def google() -> Iterator[str]:
+    """The address of a Google Cloud Storage."""
+    with gcs.fake_gcs() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """The connection string of a PostgreSQL server."""
+    with postgres() as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def firestore() -> Iterator[str]:
+    """The address of a Firestore, which is in the environment too."""
+    with emulators.firestore_emulator() as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRESTORE_EMULATOR_HOST", address)
+        yield address
+
+
+@pytest.fixture(scope="session")
+def pubsub() -> Iterator[str]:
+    """The address of a Pub/Sub, which is in the environment too."""
+    with emulators.pubsub_emulator() as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PUBSUB_EMULATOR_HOST", address)
+        yield address

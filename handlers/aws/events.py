@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from urllib.parse import unquote_plus
 
 import msgspec
 
+from handlers.records import UnknownEventError, why
 from stoq_core.payload import ObjectRef
 
 _CREATED = "ObjectCreated:"
@@ -17,8 +18,11 @@ _MOST_LAYERS = 3
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class UnknownEventError(ValueError):
-    """A message that is no S3 notification; its text names what was wrong and where, never the body."""
+class LambdaContext(Protocol):
+    """What a handler needs of Lambda's context."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Until the platform kills the function."""
 
 
 class _Bucket(msgspec.Struct, frozen=True):
@@ -100,7 +104,7 @@ def refs_of_body(text: str) -> list[ObjectRef]:
         try:
             event = msgspec.json.decode(text, type=_Event)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise UnknownEventError(_why(error)) from None
+            raise UnknownEventError(why(error)) from None
         if event.type != "Notification" or event.message is None:
             return list(_refs(event))
         text = event.message
@@ -113,12 +117,7 @@ def refs_of_event(event: dict[str, Any]) -> list[ObjectRef]:
     try:
         return list(_refs(msgspec.convert(event, _Event)))
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise UnknownEventError(_why(error)) from None
-
-
-def _why(error: Exception) -> str:
-    """A ValidationError names types and places; what others say may quote the body."""
-    return str(error) if isinstance(error, msgspec.ValidationError) else "the body is no JSON"
+        raise UnknownEventError(why(error)) from None
 
 
 def _refs(event: _Event) -> Iterator[ObjectRef]:

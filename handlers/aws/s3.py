@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from handlers import bootstrap
-from handlers.aws.events import refs_of_event
-from handlers.aws.records import LambdaContext, Scanner, deadline, scan_all
+from handlers.aws.events import LambdaContext, refs_of_event
+from handlers.records import Scanner, deadline, scan_all
 
 
 def answer(scanner: Scanner, event: dict[str, Any], context: LambdaContext) -> None:
     """Returns when all is stored; raises what Lambda's asynchronous retry should try again."""
-    scan_all(scanner, refs_of_event(event), deadline(context))
+    scan_all(scanner, refs_of_event(event), deadline(context.get_remaining_time_in_millis()))
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from plugins.archivers.filedir import Filedir
-from plugins.archivers.s3 import S3
+from plugins.archivers.gcs import Gcs
 from stoq_core.errors import Reason, StoreError
 from stoq_core.payload import ObjectRef
 from stoq_core.plugin import ArchiveContext
 from stoq_core.testing import make, payload
+from tests import gcs
+from tests.contracts.buckets import KINDS, Bucket, GcsBucket
 from tests.servers import free_port
 
 MOST = 10_000_000
@@ -24,28 +29,6 @@ MOST = 10_000_000
 def context(content: bytes) -> ArchiveContext:
     """What the pipeline hands over."""
     return ArchiveContext(scan_id="s", sha256=hashlib.sha256(content).hexdigest(), report=None)
-
-
-class Bucket:
-    """An S3 bucket with its archiver."""
-
-    def __init__(self, address: str, *, versioned: bool = False) -> None:
-        """A new bucket."""
-        import boto3
-
-        self.client = boto3.client("s3", endpoint_url=address)
-        self.name = f"t-{uuid.uuid4().hex[:12]}"
-        self.client.create_bucket(Bucket=self.name)
-        if versioned:
-            self.client.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
-        self.archiver = make(S3, bucket=self.name, prefix="a/", endpoint=address)
-        self.archiver.open()
-
-    def put(self, key: str, content: bytes) -> ObjectRef:
-        """Write an object; the reference that its event would carry."""
-        done = self.client.put_object(Bucket=self.name, Key=key, Body=content)
-        etag = done["ETag"].strip('"')
-        return ObjectRef(store="s3", bucket=self.name, key=key, etag=etag, version=done.get("VersionId"))
 
 
 def failure(call: Any) -> StoreError:
@@ -76,67 +59,132 @@ def test_filedir_get(tmp_path: Path) -> None:
     assert failure(lambda: archiver.get(ref, MOST)).reason is Reason.NOT_FETCHED
 
 
-def test_s3_keeps_bytes_once(aws: str) -> None:
-    """The same bytes twice are one object and one version."""
-    bucket = Bucket(aws, versioned=True)
-    for _ in range(2):
-        bucket.archiver.archive(payload(b"abc"), context(b"abc"))
-    versions = bucket.client.list_object_versions(Bucket=bucket.name)["Versions"]
-    assert len(versions) == 1
+@pytest.fixture(params=KINDS)
+def made(request: pytest.FixtureRequest) -> Callable[..., Bucket]:
+    """Makes a bucket of each kind in turn; `versioned=None`: where the server can, True: or skip."""
+
+    def make_one(*, versioned: bool | None = False) -> Bucket:
+        kind = KINDS[request.param]
+        if versioned is None:
+            versioned = kind.versions
+        if versioned and not kind.versions:
+            pytest.skip(f"the emulator of {request.param} keeps no versions")
+        return kind(request.getfixturevalue(kind.fixture), versioned=versioned)
+
+    return make_one
+
+
+def test_bytes_are_kept_once(made: Callable[..., Bucket]) -> None:
+    """The same bytes twice are one object, written once; the reference that comes back fetches them."""
+    bucket = made(versioned=None)
+    stored = [bucket.archiver.archive(payload(b"abc"), context(b"abc")) for _ in range(2)]
+    assert stored[0] == stored[1]
+    assert bucket.writes(stored[0]["key"]) == 1
+    ref = ObjectRef(store=bucket.store, **stored[0])
+    assert bucket.archiver.get(ref, MOST).content == b"abc"
+
+
+def test_large_bytes_are_kept_whole(made: Callable[..., Bucket]) -> None:
+    """20 MB in one piece, created on condition like everything else."""
+    bucket, content = made(), os.urandom(20_000_000)
+    stored = bucket.archiver.archive(payload(content), context(content))
+    got = bucket.archiver.get(ObjectRef(store=bucket.store, **stored), 2 * MOST)
+    assert got.sha256 == context(content).sha256
 
 
 @pytest.mark.parametrize(
-    "key",
-    ["plain", "a b+c%20%%.txt", "ünï/コード", "é" * 512, "new\tline", "a//b", "/lead", "a/../b", "trail/"],
+    ("made", "key"), [(kind, key) for kind, one in KINDS.items() for key in one.odd], indirect=["made"]
 )
-def test_s3_get_by_odd_names(aws: str, key: str) -> None:
-    """Keys of every kind are fetched as they are."""
-    bucket = Bucket(aws)
+def test_get_by_odd_names(made: Callable[..., Bucket], key: str) -> None:
+    """Keys of every kind that the store takes are fetched as they are."""
+    bucket = made()
     got = bucket.archiver.get(bucket.put(key, b"abc"), MOST)
     assert got.content == b"abc"
     assert got.name in (key.rpartition("/")[2], key)
 
 
-def test_s3_pins_the_etag(aws: str) -> None:
-    """On an unversioned bucket an overwritten object is `superseded`, and that is permanent."""
-    bucket = Bucket(aws)
-    ref = bucket.put("k", b"old")
-    bucket.put("k", b"new")
+@pytest.mark.parametrize("key", ["k", "a//k"])
+def test_the_etag_is_pinned(made: Callable[..., Bucket], key: str) -> None:
+    """Without versions an overwritten object is `superseded`, and that is permanent."""
+    bucket = made()
+    ref = bucket.put(key, b"old")
+    bucket.put(key, b"new")
     error = failure(lambda: bucket.archiver.get(ref, MOST))
     assert (error.reason, error.retryable) == (Reason.SUPERSEDED, False)
 
 
-def test_s3_pins_the_version(aws: str) -> None:
+def test_the_version_is_pinned(made: Callable[..., Bucket]) -> None:
     """On a versioned bucket the version that the event named is the one that is scanned."""
-    bucket = Bucket(aws, versioned=True)
+    bucket = made(versioned=True)
     ref = bucket.put("k", b"old")
     bucket.put("k", b"new")
     assert bucket.archiver.get(ref, MOST).content == b"old"
 
 
-def test_s3_gone_and_too_large(aws: str) -> None:
+@pytest.mark.parametrize("key", ["k", "a//k"])
+def test_gone_and_too_large(made: Callable[..., Bucket], key: str) -> None:
     """A deleted object and one over the limit are permanent, each with its reason."""
-    bucket = Bucket(aws)
-    ref = bucket.put("k", os.urandom(2000))
+    bucket = made()
+    ref = bucket.put(key, os.urandom(2000))
     assert failure(lambda: bucket.archiver.get(ref, 1000)).reason is Reason.TOO_LARGE
-    bucket.client.delete_object(Bucket=bucket.name, Key="k")
+    bucket.delete(key)
     error = failure(lambda: bucket.archiver.get(ref, MOST))
     assert (error.reason, error.retryable) == (Reason.NOT_FETCHED, False)
 
 
-def test_s3_large_objects_stream_to_a_file(aws: str) -> None:
+@pytest.mark.parametrize("key", ["k", "a//k"])
+def test_large_objects_stream_to_a_file(made: Callable[..., Bucket], key: str) -> None:
     """A large object does not lie on the heap: its body is a descriptor."""
-    bucket = Bucket(aws)
+    bucket = made()
     content = os.urandom(6_000_000)
-    got = bucket.archiver.get(bucket.put("k", content), MOST)
+    got = bucket.archiver.get(bucket.put(key, content), MOST)
     assert got.body.fd is not None
     assert got.sha256 == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.timeout(300)
-def test_s3_unreachable_is_retryable(aws: str) -> None:
+def test_unreachable_is_retryable(made: Callable[..., Bucket]) -> None:
     """A store that does not answer is worth another try."""
-    archiver = make(S3, bucket="b", endpoint=f"http://127.0.0.1:{free_port()}")
-    archiver.open()
-    ref = ObjectRef(store="s3", bucket="b", key="k", etag="e")
+    archiver = made().at(f"http://127.0.0.1:{free_port()}")
+    ref = ObjectRef(store="any", bucket=archiver.options.bucket, key="k", etag="e")
     assert failure(lambda: archiver.get(ref, MOST)).retryable
+
+
+@pytest.mark.parametrize("key", ["k", "a//k"])
+@pytest.mark.parametrize("content", [gzip.compress(b"inner"), b"no gzip at all"])
+def test_gcs_bytes_are_as_stored(google: str, key: str, content: bytes) -> None:
+    """What an uploader claims about an encoding unpacks nothing on the way and hides nothing."""
+    bucket = GcsBucket(google)
+    blob = bucket.client.blob(key)
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(content)
+    ref = ObjectRef(store="gcs", bucket=bucket.client.name, key=key, version=str(blob.generation))
+    assert bucket.archiver.get(ref, MOST).content == content
+
+
+@pytest.mark.parametrize("key", ["k", "a//k"])
+def test_gcs_an_older_generation_that_stands_again(google: str, key: str) -> None:
+    """Only a newer generation supersedes; an object that was deleted is gone whatever stood before."""
+    bucket = GcsBucket(google)
+    older = bucket.put(key, b"older")
+    newer = msgspec.structs.replace(older, version=str(int(older.version or 0) + 1))
+    assert failure(lambda: bucket.archiver.get(newer, MOST)).reason is Reason.NOT_FETCHED
+
+
+@pytest.mark.parametrize("layout", ["sha256", "date"])
+def test_gcs_an_identity_that_may_only_add_keeps_bytes_once(google: str, layout: str) -> None:
+    """It is denied a second write of the same bytes, sees that they are there, and that is all right."""
+    name = f"{gcs.ADD_ONLY}{uuid.uuid4().hex[:12]}"
+    bucket = gcs.client(google).create_bucket(name)
+    archiver = make(Gcs, bucket=name, prefix="a/", layout=layout, endpoint=google)
+    archiver.open()
+    for content in (b"abc", b"other", b"abc", b"abc"):
+        archiver.archive(payload(content), context(content))
+    assert sum(1 for _ in bucket.list_blobs(versions=True)) == 2
+
+
+def test_gcs_what_cannot_be_written_is_a_failure(google: str) -> None:
+    """A bucket that is not there holds nothing: worth another try, and never taken for archived."""
+    archiver = make(Gcs, bucket="gone", endpoint=google)
+    archiver.open()
+    assert failure(lambda: archiver.archive(payload(b"abc"), context(b"abc"))).retryable

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
 import uuid
@@ -9,19 +11,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from plugins.connectors import cosmosdb
+from plugins.connectors.azure_blob import AzureBlob
+from plugins.connectors.cosmosdb import Cosmosdb, CosmosdbOptions
 from plugins.connectors.dynamodb import Dynamodb
 from plugins.connectors.filedir import Filedir
+from plugins.connectors.firestore import Firestore
+from plugins.connectors.gcs import Gcs
+from plugins.connectors.postgres import Postgres, PostgresOptions
 from plugins.connectors.s3 import S3
 from plugins.connectors.sqlite import Sqlite
 from stoq_core.errors import StoreError
+from stoq_core.options import Secret
 from stoq_core.render import document
+from stoq_core.response import ScanResponse
 from stoq_core.store import ResultStore
 from stoq_core.testing import make
+from tests import gcs
+from tests.contracts.buckets import BlobContainer, GcsBucket
 from tests.responses import SCAN_ID, response
+from tests.servers import COSMOS_KEY
 
-STORES = ("sqlite", "filedir", "s3", "dynamodb")
+STORES = ("sqlite", "filedir", "s3", "dynamodb", "azure_blob", "cosmosdb", "gcs", "postgres", "firestore")
 
 
 def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
@@ -30,6 +44,27 @@ def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
         return make(Sqlite, path=str(tmp_path / "results.db"))
     if kind == "filedir":
         return make(Filedir, path=str(tmp_path / "results"))
+    if kind == "azure_blob":
+        container = BlobContainer(request.getfixturevalue("azure"))
+        names = {"account": container.client.account_name, "container": container.client.container_name}
+        return make(AzureBlob, **names, prefix="results/", endpoint=container.address)
+    if kind == "postgres":
+        return postgres_at(request.getfixturevalue("database"), f"t{uuid.uuid4().hex[:12]}")
+    if kind == "firestore":
+        request.getfixturevalue("firestore")
+        return make(Firestore, project=gcs.PROJECT, collection=f"t-{uuid.uuid4().hex[:12]}")
+    if kind == "gcs":
+        bucket = GcsBucket(request.getfixturevalue("google"))
+        options = bucket.archiver.options
+        return make(Gcs, bucket=options.bucket, prefix="results/", endpoint=options.endpoint)
+    if kind == "cosmosdb":
+        from azure.cosmos import CosmosClient, PartitionKey
+
+        address = request.getfixturevalue("cosmos")
+        name = f"t-{uuid.uuid4().hex[:12]}"
+        with CosmosClient(address, COSMOS_KEY, enable_endpoint_discovery=False) as client:
+            client.create_database(name).create_container("results", PartitionKey("/scan_id"))
+        return cosmosdb_at(address, name)
     import boto3
 
     address = request.getfixturevalue("aws")
@@ -65,6 +100,17 @@ def made(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
         ],
     )
     return make(Dynamodb, table=name, endpoint=address)
+
+
+def postgres_at(dsn: str, schema: str, **options: Any) -> Postgres:
+    """A connector with its own schema."""
+    return Postgres(PostgresOptions(dsn=Secret("env:DSN", dsn), schema=schema, **options), "postgres")
+
+
+def cosmosdb_at(address: str, database: str) -> Cosmosdb:
+    """A connector with the emulator's key."""
+    key = Secret("env:ITS_KEY", COSMOS_KEY)
+    return Cosmosdb(CosmosdbOptions(endpoint=address, database=database, key=key), "cosmosdb")
 
 
 @pytest.fixture(params=STORES)
@@ -215,3 +261,134 @@ def test_readers_beside_writers_see_whole_records(store: Any) -> None:
         seen.append(whole.index(store.get(SCAN_ID)))
     assert seen == sorted(seen)
     assert store.get(SCAN_ID) == whole[-1]
+
+
+def test_cosmosdb_keeps_only_what_the_head_names(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Parts of attempts that lost, or that died before their head, are not read and do not pile up."""
+    store = made("cosmosdb", tmp_path, request)
+    lesser = response(partial=True, children=1)
+    store._write([{"id": "doc.dead.00000", "scan_id": SCAN_ID, "kind": "doc", "data": "half"}])
+    assert store.get(SCAN_ID) is None
+    store.save(lesser)
+    store.save(response(children=3))
+    store.save(lesser)
+    parts = [one["id"] for one in store._of(SCAN_ID, "SELECT c.id FROM c WHERE c.scan_id = @scan_id")]
+    assert sorted(one.split(".")[0] for one in parts) == ["doc", "head", "payloads"]
+    assert store.get(SCAN_ID) == document(response(children=3))
+    store.close()
+
+
+def test_cosmosdb_a_sweep_in_the_middle_of_another_attempt(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was swept before its head stands is written once more, and the record is whole."""
+    store = made("cosmosdb", tmp_path, request)
+    store.save(response(children=1))
+    write_head = store._write_head
+
+    def swept_first(head: dict[str, Any]) -> bool:
+        store._sweep(SCAN_ID)
+        return bool(write_head(head))
+
+    monkeypatch.setattr(store, "_write_head", swept_first)
+    store.save(response(children=3))
+    assert store.get(SCAN_ID) == document(response(children=3))
+    store.close()
+
+
+def test_cosmosdb_a_sweep_that_looked_before_another_heads_parts_were_written_again(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that was written anew since a sweep looked at it is not deleted, whatever head it saw."""
+    store = made("cosmosdb", tmp_path, request)
+    second = response(children=2)
+    store.save(response(children=1))
+    look, parts = store._head, cosmos_parts(second, "second")
+
+    def late(scan_id: str) -> Any:
+        seen = look(scan_id)
+        monkeypatch.setattr(store, "_head", look)
+        # between a sweep's looking and its deleting another attempt comes to its end
+        assert store._write_head(cosmosdb._head_item(second, "second", 1))
+        store._write(parts)
+        return seen
+
+    store._write(parts)
+    monkeypatch.setattr(store, "_head", late)
+    store._sweep(SCAN_ID)
+    assert store.get(SCAN_ID) == document(second)
+    store.close()
+
+
+def cosmos_parts(saved: ScanResponse, token: str) -> list[dict[str, Any]]:
+    """What an attempt writes before its head."""
+    return [*cosmosdb._pieces(saved, token), *cosmosdb._searchable(saved, token)]
+
+
+def test_cosmosdb_attempts_never_share_their_parts(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that dies while it writes leaves the record that stands as it was, however alike the two are."""
+    store = made("cosmosdb", tmp_path, request)
+    large = response()
+    large.results[0].workers[0]["random"] = {"hex": os.urandom(2_000_000).hex()}
+    store.save(large)
+    again, write = msgspec.structs.replace(large, time="2026-12-01T00:00:00Z", attempt=2), store._items
+
+    class Dying:
+        """The container, until its second write."""
+
+        def __init__(self) -> None:
+            self.left = 1
+
+        def upsert_item(self, one: dict[str, Any]) -> None:
+            """Write, or die."""
+            if not self.left:
+                message = "the function is killed"
+                raise KeyboardInterrupt(message)
+            self.left -= 1
+            write().upsert_item(one)
+
+    dying = Dying()
+    monkeypatch.setattr(store, "_items", lambda: dying)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(again)
+    monkeypatch.setattr(store, "_items", write)
+    assert store.get(SCAN_ID) == document(large)
+    store.save(again)
+    assert store.get(SCAN_ID) == document(again)
+    store.close()
+
+
+def test_cosmosdb_items_fit(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """No item is over Cosmos DB's 2 MB, which the emulator does not hold to."""
+    large = response(children=2_000, name="\U0001f4a3" * 2_000)
+    large.results[0].workers[0]["random"] = {"hex": os.urandom(4_000_000).hex()}
+    parts = cosmos_parts(large, "t" * 16)
+    head = cosmosdb._head_item(large, "t" * 16, 9)
+    assert max(len(json.dumps(one).encode()) for one in (*parts, head)) < 2_000_000
+    assert sum(one["kind"] == "doc" for one in parts) > 3
+    assert not [one["id"] for one in parts if set(one["id"]) & set("/\\?#")]
+
+
+def test_cosmosdb_finds_a_digest_however_it_is_written(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """People paste digests in capitals too."""
+    store = made("cosmosdb", tmp_path, request)
+    saved = response()
+    digest = "ab" * 32
+    saved.results[1].sha256 = digest
+    store.save(saved)
+    assert [one.scan_id for one in store.search(sha256=digest.upper())] == [SCAN_ID]
+    store.close()
+
+
+def test_cosmosdb_failures_say_whether_to_try_again(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A container that is not there is permanent; an account that does not answer is worth another try."""
+    address = request.getfixturevalue("cosmos")
+    store = cosmosdb_at(address, "none")
+    with pytest.raises(StoreError) as caught:
+        store.save(response())
+    assert not caught.value.retryable
+    store.close()

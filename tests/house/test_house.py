@@ -97,6 +97,9 @@ HEAVY = {
     "jinja2",
     "asyncio",
     "cryptography",
+    "google.api_core",  # not google itself: its packages put that into every interpreter
+    "grpc",
+    "psycopg",
     "multiprocessing",
     "oletools",
     "olefile",

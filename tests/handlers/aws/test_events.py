@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.aws.events import Message, UnknownEventError, messages, refs_of_body, refs_of_event
+from handlers.aws.events import Message, messages, refs_of_body, refs_of_event
+from handlers.records import UnknownEventError
 from stoq_core.payload import ObjectRef
 from tests.handlers.aws.fakes import EVENTS, event
 

@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from handlers.aws.events import UnknownEventError
-from handlers.aws.records import DeliverAgainError
+from handlers.records import DeliverAgainError, UnknownEventError
 from stoq_core.errors import StoreError
-from tests.handlers.aws.fakes import Context, Noting, closing, cold, event
+from tests.handlers.aws.fakes import Context, event
+from tests.handlers.fakes import Noting, closing, cold
 
 
 @pytest.fixture(scope="module")

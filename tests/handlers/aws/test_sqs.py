@@ -13,7 +13,8 @@ import pytest
 from plugins.connectors.s3 import S3
 from stoq_core.errors import StoreError
 from stoq_core.testing import make
-from tests.handlers.aws.fakes import Context, Noting, closing, cold, event
+from tests.handlers.aws.fakes import Context, event
+from tests.handlers.fakes import Noting, closing, cold
 
 
 @pytest.fixture(scope="module")

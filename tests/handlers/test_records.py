@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from handlers.aws.records import DeliverAgainError, deadline, log, scan_all
+from handlers.records import MIN_LEFT_MS, Brought, DeliverAgainError, UnknownEventError, ended, log, scan_all
 from stoq_core.errors import StoreError
 from stoq_core.limits import Deadline
 from stoq_core.payload import ObjectRef
-from tests.handlers.aws.fakes import Context, Noting
+from stoq_core.testing import payload
+from tests.handlers.fakes import Noting
 
 ONE, TWO = (ObjectRef(store="s3", bucket="in", key=f"secret-{n}") for n in "12")
 
@@ -20,9 +21,45 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(one) for one in capsys.readouterr().out.splitlines()]
 
 
-def test_the_deadline_is_the_platforms() -> None:
-    """All the time that is left; the pipeline takes its reserve off."""
-    assert 1_000 < deadline(Context(5_000)).left_ms <= 5_000
+def test_bytes_that_the_event_brought_are_scanned_under_its_reference() -> None:
+    """Nothing is fetched for them; references beside them have no payload."""
+    scanner, brought = Noting(), payload(b"small", "a.txt")
+    scan_all(scanner, [Brought(ONE, brought), TWO], Deadline.after_ms(1_000))
+    assert scanner.asked == [(ONE.key, 1), (TWO.key, 1)]
+    assert scanner.payloads == [brought, None]
+
+
+@pytest.mark.parametrize(
+    ("raised", "event"),
+    [(None, "stored"), (UnknownEventError("no reference"), "unknown_event")],
+)
+def test_a_record_ends_or_comes_again(
+    raised: Exception | None, event: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is read and stored has ended; what cannot be read comes again until it is a dead letter."""
+
+    def found() -> list[ObjectRef]:
+        if raised is not None:
+            raise raised
+        return [ONE]
+
+    assert ended(Noting(), found, Deadline.after_ms(60_000), 2) is (raised is None)
+    [line] = lines(capsys)
+    assert line["event"] == event
+
+
+def test_a_record_whose_scan_fails_comes_again() -> None:
+    """Whatever it was that failed."""
+    scanner = Noting({ONE.key: StoreError("busy", retryable=True)})
+    assert not ended(scanner, lambda: [ONE], Deadline.after_ms(60_000))
+
+
+def test_a_record_is_not_begun_without_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """Under 15 s it is not even read."""
+    scanner = Noting()
+    assert not ended(scanner, lambda: [ONE], Deadline.after_ms(MIN_LEFT_MS - 100))
+    assert scanner.asked == []
+    assert [one["event"] for one in lines(capsys)] == ["no_time_left"]
 
 
 def test_one_line_a_record(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""Handlers for Cloud Run functions."""

@@ -1,0 +1,46 @@
+"""Results in an Azure Blob container: one JSON document a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from plugins._azure_blob import ContainerOptions, container
+from plugins._objects import LIBRARIES, DocumentStore
+from stoq_core.plugin import Connector
+from stoq_core.response import ScanResponse
+from stoq_core.store import Summary
+
+
+class AzureBlob(Connector[ContainerOptions]):
+    """`PREFIX/SCAN_ID.json`, replaced only by a record at least as complete; a `ResultStore`."""
+
+    libraries = LIBRARIES
+
+    def open(self) -> None:
+        """Make the client."""
+        objects = container(self.options, f"connector.{self.name}")
+        self._documents = DocumentStore(objects, self.options.prefix)
+
+    def save(self, response: ScanResponse) -> None:
+        """Write it, unless a more complete record stands there."""
+        self._documents.save(response)
+
+    def get(self, scan_id: str) -> dict[str, Any] | None:
+        """The whole document, or None."""
+        return self._documents.get(scan_id)
+
+    def list(self, limit: int, verdict: str | None = None) -> Iterator[Summary]:
+        """The newest first."""
+        return self._documents.list(limit, verdict)
+
+    def search(
+        self,
+        *,
+        sha256: str | None = None,
+        name: str | None = None,
+        finding: str | None = None,
+        limit: int = 20,
+    ) -> Iterator[Summary]:
+        """Results that hold all that is given."""
+        return self._documents.search(limit, sha256=sha256, name=name, finding=finding)
