@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
@@ -22,7 +24,7 @@ _BATCH = 4  # parts in one request: it holds 10 MiB, the emulator's 4
 _PAYLOADS = 2_000  # digests in one part: with their index entries well under the 40,000 of a document
 _NAME_CHARS = 4_096
 _FINDINGS = 1_000
-_TRIES = 8
+_TRIES = 10
 _SEARCHED = 1_000
 _S = 60.0
 
@@ -75,14 +77,24 @@ class Firestore(Connector[FirestoreOptions]):
         token = _token(response)
         parts = _parts(response, token)
         try:
-            for _ in range(_TRIES):
-                self._write(response.scan_id, parts)
-                if self._settle(response, token, set(parts)):
+            for attempt in range(_TRIES):
+                if self._attempt(response, token, parts):
                     return
+                time.sleep(0.05 * 1.7**attempt * random.uniform(0.5, 1))  # noqa: S311 - to stand apart
         except _errors() as error:
             raise self._failure(error) from None
         message = f"connector.{self.name}: others kept writing the same record"
         raise StoreError(message, retryable=True)
+
+    def _attempt(self, response: ScanResponse, token: str, parts: dict[str, dict[str, Any]]) -> bool:
+        """Write all; False if another writer stood in the way, so that it must be tried again."""
+        from google.api_core.exceptions import Aborted
+
+        try:
+            self._write(response.scan_id, parts)
+            return self._settle(response, token, set(parts))
+        except Aborted:
+            return False
 
     def _write(self, scan_id: str, parts: dict[str, dict[str, Any]]) -> None:
         folder = self._head(scan_id).collection("parts")

@@ -226,6 +226,11 @@ class Zygote:
             return frame
         return None
 
+    def __del__(self) -> None:
+        """Whoever forgot to close it leaves no process behind."""
+        if not getattr(self, "_closed", True):
+            self.close()
+
     def close(self) -> None:
         """End it and all its children; once is enough."""
         if self._closed:

@@ -10,7 +10,7 @@ import pytest
 
 from handlers.records import DeliverAgainError
 from plugins.connectors.azure_blob import AzureBlob
-from stoq_core.errors import ConfigError, StoreError
+from stoq_core.errors import StoreError
 from stoq_core.testing import make
 from tests.contracts.buckets import BlobContainer
 from tests.handlers.fakes import Noting, cold, recorded
@@ -76,12 +76,6 @@ def test_other_events_are_done_at_once(queue: ModuleType) -> None:
     scanner = Noting()
     queue.answer(scanner, message("eventgrid-deleted"), LEFT_MS)
     assert scanner.asked == []
-
-
-def test_a_start_without_a_sandbox_must_be_asked_for() -> None:
-    """A handler starts only with sandbox.mode = "inline", until the sandbox is there."""
-    with pytest.raises(ConfigError, match="sandbox"):
-        cold("handlers.azure.queue")
 
 
 def test_an_object_from_its_event_to_its_record(azure: str, capsys: pytest.CaptureFixture[str]) -> None:

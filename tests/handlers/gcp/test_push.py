@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from handlers.records import DeliverAgainError
-from stoq_core.errors import ConfigError, StoreError
+from stoq_core.errors import StoreError
 from stoq_core.testing import make
 from tests import gcs as store
 from tests.contracts.buckets import GcsBucket
@@ -87,12 +87,6 @@ def test_an_event_by_eventarc_is_done_or_raised(gcs: ModuleType) -> None:
     with pytest.raises(DeliverAgainError) as caught:
         gcs.answer(Noting({KEY: StoreError("busy", retryable=True)}), event("eventarc-finalized"), LEFT_MS)
     assert KEY not in str(caught.value)
-
-
-def test_a_start_without_a_sandbox_must_be_asked_for() -> None:
-    """A handler starts only with sandbox.mode = "inline", until the sandbox is there."""
-    with pytest.raises(ConfigError, match="sandbox"):
-        cold("handlers.gcp.pubsub")
 
 
 def test_an_object_from_its_message_to_its_record(google: str, capsys: pytest.CaptureFixture[str]) -> None:
