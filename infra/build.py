@@ -23,9 +23,15 @@ from stoq_core.plugin import KINDS  # noqa: E402
 MOST_BYTES = 250 * 1000 * 1000
 """What Lambda takes, unzipped; the other clouds take more."""
 
+_OF_PYTHON_2 = frozenset({"olefile2.py"})  # Google's build compiles all and stops at what it cannot
+
+NOT_DISTRIBUTED = frozenset({"pcodedmp", "easygui", "win-unicode-console"})
+"""What oletools requires and nothing here imports; pcodedmp is GPL-3.0."""
+
 NOT_IN_FUNCTIONS = frozenset({
     "typer", "rich", "pygments", "markdown-it-py", "mdurl", "shellingham", "click", "annotated-doc",
     "colorama", "pydantic", "pydantic-core", "annotated-types", "typing-inspection",
+    *NOT_DISTRIBUTED,
 })  # fmt: skip
 """The command line's own libraries and theirs: a function prints nothing."""
 
@@ -198,6 +204,7 @@ def _files(work: Path) -> Iterator[Path]:
     scripts = {work / cloud.libraries / "bin" for cloud in CLOUDS.values()}
     for one in sorted(work.rglob("*")):
         listed = one.name in _LEFT_OUT and one.parent.name.endswith(".dist-info")
+        listed |= one.name in _OF_PYTHON_2
         if one.is_file() and not listed and scripts.isdisjoint(one.parents):
             yield one
 
