@@ -1,77 +1,31 @@
-# Over 400 lines: all that decides the tree's order stands together; the sandbox issue splits it.
 """The whole tree: examine each payload, take in what came out of it, and report it all in order."""
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import msgspec
 
 from .body import Body, spill
+from .book import Book, Scanned, why_skipped
+from .copies import Copies
 from .emits import checked_meta
-from .errors import ErrorReport, Reason, StoqError, Unread
+from .errors import Reason, StoqError, Unread
 from .examine import Task
 from .executor import Executor
 from .job import Child, Hint
 from .journal import Emitted, Entry, Journal
+from .known import PluginIndex
 from .limits import Deadline, RequestLimits
 from .payload import Payload, Request, child_id, root_id
-from .response import FoundIn, Occurrence, PayloadReport, Stats
-from .tree import NOTHING, Node, breadth_first
+from .response import Occurrence, PayloadReport
+from .tree import NOTHING, Node, breadth_first, locked, tell
 
 Examined = Callable[[PayloadReport, Payload], None]
 """Called with each payload as soon as it is examined, before its bytes are released."""
-
-_MOST_REPORTS = 10_000
-_ENCRYPTED = frozenset({Reason.ENCRYPTED_ARCHIVE, Reason.ENCRYPTED_DOCUMENT})
-
-
-class Scanned(msgspec.Struct, kw_only=True):
-    """What the engine found out: reports in document order, errors, and the request's own reasons."""
-
-    reports: list[PayloadReport]
-    errors: list[ErrorReport]
-    unread: list[Unread]
-    stats: Stats
-
-
-class Known(Protocol):
-    """What the engine must know of a plugin: the plugin itself, or the sandbox's facts about it."""
-
-    @property
-    def name(self) -> str:
-        """As the config and the journal call it."""
-
-    @property
-    def reads_meta(self) -> bool:
-        """True if an occurrence of the same bytes elsewhere may change its result."""
-
-
-class KnownWorker(Known, Protocol):
-    """The same for a worker."""
-
-    @property
-    def runs(self) -> str:
-        """`sandbox` or `broker`."""
-
-
-class PluginIndex(Protocol):
-    """The plugins as far as the engine knows them."""
-
-    @property
-    def always(self) -> tuple[str, ...]:
-        """Workers for every payload."""
-
-    @property
-    def dispatchers(self) -> Sequence[Known]:
-        """In the configured order."""
-
-    def worker(self, name: str) -> KnownWorker:
-        """A worker; raises `PluginLoadError` for one that cannot be had."""
 
 
 class Engine:
@@ -119,13 +73,10 @@ class _Scan:
         self.top.state = "done"
         self.queue: deque[Node] = deque()
         self.by_digest: dict[str, Node] = {}
-        self.errors: list[ErrorReport] = []
-        self.unread: list[Unread] = []
-        self.stats = Stats(plugin_ms={})
+        self.book = Book(self.limits)
+        self.copies = Copies(self.plugins, request.passwords, self._scannable)
         self.bytes_left = self.limits.extracted_bytes
         self.payloads_left = self.limits.payloads
-        self.result_bytes_left = self.limits.request_result_bytes
-        self.reasons_left = _MOST_REPORTS
         self.held = 0
 
     def run(self) -> Scanned:
@@ -136,8 +87,7 @@ class _Scan:
             self._process(self.queue.popleft())
         nodes = breadth_first(self.top.children)
         reports = [node.report for node in nodes if node.report is not None]
-        self.stats.payloads = len(reports)
-        return Scanned(reports=reports, errors=self.errors, unread=self.unread, stats=self.stats)
+        return self.book.closed(reports)
 
     # -- taking in --------------------------------------------------------------------------------
 
@@ -145,7 +95,7 @@ class _Scan:
         meta = checked_meta(payload.meta)  # whoever calls the library may put anything into it
         root = Payload(payload.body, meta, payload_id=root_id(self.request.scan_id, ordinal))
         if self.payloads_left <= 0:
-            self.unread.append(
+            self.book.unread.append(
                 Unread(reason=Reason.TOO_MANY_PAYLOADS, message=f"root {ordinal} was not taken")
             )
             return
@@ -160,17 +110,17 @@ class _Scan:
         if parent.waited and parent.known.get(at, 0) > 0:
             parent.known[at] -= 1  # it came out already, before the passwords were known
             return
-        if digest == self._above(parent).payload.sha256:
+        if digest == parent.reported.payload.sha256:
             return  # a payload is never its own parent
         if self.payloads_left <= 0 or body.size > self.bytes_left:
             reason = Reason.TOO_MANY_PAYLOADS if self.payloads_left <= 0 else Reason.TOO_MANY_BYTES
-            self._mark(parent, reason, plugin, "a child was not taken; see [limits]")
+            self.book.mark(parent, reason, plugin, "a child was not taken; see [limits]")
             return
         self.payloads_left -= 1
         self.bytes_left -= body.size
         if not parent.waited:
             parent.known[at] = parent.known.get(at, 0) + 1
-        above = self._above(parent)
+        above = parent.reported
         ordinal = above.next_ordinal(plugin)
         payload = Payload(
             self._placed(body, parent),
@@ -184,7 +134,7 @@ class _Scan:
         node.dropped = body.size > 0 and payload.body.released
         self._enter(node, digest)
         if child.truncated is not None:
-            self._mark(node, child.truncated, plugin, f"it was cut off after {body.size} bytes")
+            self.book.mark(node, child.truncated, plugin, f"it was cut off after {body.size} bytes")
         if self.held > self.drain_at:
             self._drain(parent)
 
@@ -194,7 +144,7 @@ class _Scan:
         parent.children.append(node)
         parent.pending += 1
         holder = self.by_digest.get(digest) if self.dedup else None
-        if holder is None or not self._stands_for(holder, node):
+        if holder is None or not self.copies.stands_for(holder, node):
             self.by_digest[digest] = node
             self.held += _held(node.payload.body)
             self.queue.append(node)
@@ -207,7 +157,7 @@ class _Scan:
             payload_meta=payload.meta,
             payload_id=payload.payload_id,
         )
-        if not self._again_needed(node, holder):
+        if not self.copies.again_needed(node, holder):
             if payload.body is not holder.payload.body:
                 self.held += _held(payload.body)  # given back at once
             self._finish(node)
@@ -219,25 +169,6 @@ class _Scan:
             self.held += _held(payload.body)
         self.queue.append(node)
         return node
-
-    def _stands_for(self, holder: Node, node: Node) -> bool:
-        """False where the first copy is not scanned or kept though this one is to be."""
-        theirs, mine = holder.payload.meta, node.payload.meta
-        kept = theirs.should_archive or not mine.should_archive
-        return kept and (self._scannable(holder) or not self._scannable(node))
-
-    def _again_needed(self, node: Node, holder: Node) -> bool:
-        """True where the place of the bytes may change what plugins find in them (semantics 7)."""
-        if any(one is holder for one in node.ancestry()):
-            return False
-        if holder.state != "done":
-            return node.parent is not holder.parent or self._differs(node, holder)
-        return (_locked(holder) or self._differs(node, holder)) and bool(self._rerun_names(node, holder))
-
-    def _rerun_names(self, node: Node, holder: Node) -> list[str]:
-        own = [name for name in node.payload.meta.dispatch_to if name not in holder.journal.finished]
-        dispatchers = [one for one in self.plugins.dispatchers if one.reads_meta]
-        return [*self._meta_readers(holder), *own] or [one.name for one in dispatchers]
 
     def _placed(self, body: Body, parent: Node) -> Body:
         """The body where it fits: in memory, else on disk, else released at once."""
@@ -328,7 +259,7 @@ class _Scan:
             if child is not None:
                 self._child(node, entry.plugin, child)  # type: ignore[union-attr]
             elif isinstance(entry, Emitted) and isinstance(entry.emit, Hint):
-                _tell(node.parent or self.top, entry.emit.value)
+                tell(node.parent or self.top, entry.emit.value)
         self._broker_round(node, task)
 
     def _again(self, task: Task, taken: int) -> Iterator[Entry]:
@@ -391,11 +322,11 @@ class _Scan:
         """
         if holder.state == "queued":
             self._process(holder)
-        if not (self._due(node) and (self._differs(node, holder) or _locked(holder))):
+        if not (self._due(node) and (self.copies.differs(node, holder) or locked(holder))):
             return None
-        if not self._rerun_names(node, holder):
+        if not self.copies.rerun_names(node, holder):
             return None
-        readers = self._meta_readers(holder)
+        readers = self.copies.meta_readers(holder)
         task = self._task(node)
         task.names = readers
         task.asked = {name: holder.journal.asked[name] for name in readers if name in holder.journal.asked}
@@ -406,23 +337,10 @@ class _Scan:
         }
         return task
 
-    def _differs(self, node: Node, holder: Node) -> bool:
-        mine, theirs = node.payload.meta, holder.payload.meta
-        given = self.request.passwords
-        return (
-            mine.extra_data != theirs.extra_data
-            or mine.dispatch_to != theirs.dispatch_to
-            or node.passwords(given) != holder.passwords(given)
-        )
-
-    def _meta_readers(self, holder: Node) -> list[str]:
-        ran = {name for names in holder.journal.rounds for name in names}
-        return [name for name in sorted(ran) if self.plugins.worker(name).reads_meta]
-
     def _should_wait(self, node: Node) -> bool:
         parent = node.parent or self.top
         siblings = parent.pending - len(parent.waiting) > 1 or parent.state == "running"
-        return not node.waited and siblings and _locked(node)
+        return not node.waited and siblings and locked(node)
 
     def _wake(self, parent: Node) -> None:
         """Once only waiting siblings are left, those with new passwords are examined again."""
@@ -440,65 +358,28 @@ class _Scan:
     # -- finishing --------------------------------------------------------------------------------
 
     def _skip(self, node: Node) -> None:
-        payload = node.payload
         if node.run is not None:
             node.run[1].close()
-        if node.dropped:
-            message = f"it did not fit into limits.held_bytes ({self.limits.held_bytes})"
-            self._mark(node, Reason.TOO_MANY_BYTES, None, message)
-        elif not payload.meta.should_scan:
-            self._mark(node, Reason.NOT_SCANNED, None, "its meta says should_scan = false")
-        elif payload.depth > self.limits.depth:
-            self._mark(
-                node, Reason.TOO_DEEP, None, f"depth {payload.depth}; limits.depth is {self.limits.depth}"
-            )
-        elif payload.size > self.limits.payload_bytes:
-            allowed = self.limits.payload_bytes
-            self._mark(
-                node, Reason.TOO_LARGE, None, f"{payload.size} bytes; limits.payload_bytes is {allowed}"
-            )
-        else:
-            self._mark(node, Reason.DEADLINE, None, "no time was left for it")
+        reason, message = why_skipped(node, self.limits)
+        self.book.mark(node, reason, None, message)
         self._finish(node)
 
     def _finish(self, node: Node) -> None:
-        journal, payload = node.journal, node.payload
-        parent = node.parent or self.top
-        self.stats.bytes += payload.size
-        for plugin, ms in journal.ms.items():
-            self.stats.plugin_ms[plugin] = self.stats.plugin_ms.get(plugin, 0.0) + ms
-        self._take_errors(journal.errors)
+        parent, payload = node.parent or self.top, node.payload
+        self.book.spent(node)
         if node.occurrence is not None and node.holder is not None:
-            node.occurrence.workers = self._within(node, _shown(journal))
-            node.occurrence.plugins_run = journal.rounds or []
-            self._note_occurrence(node, node.holder)
+            self.book.copy(node, node.holder)
         else:
-            node.report = self._report(node)
+            node.report = self.book.report(node)
             if self.examined is not None and not node.dropped:
                 self.examined(node.report, payload)
         node.state = "done"
         self._let_go(node)
         parent.pending -= 1
         for one in node.late:
-            self._note_occurrence(one, node)
+            self.book.note_occurrence(one, node)
         self._wake(parent)
         self._wake(node)
-
-    def _take_errors(self, errors: list[ErrorReport]) -> None:
-        room = _MOST_REPORTS - len(self.errors)
-        if room >= len(errors):
-            self.errors += errors
-        elif room >= 0:
-            message = f"more than {_MOST_REPORTS} errors: the others are not listed"
-            self.errors += [*errors[:room], ErrorReport(plugin="engine", code="more_errors", message=message)]
-
-    def _unread_of(self, node: Node) -> list[Unread]:
-        """The node's reasons; where the request has very many already, the first of each."""
-        found = [*node.unread, *node.journal.unread]
-        self.reasons_left -= len(found)
-        if self.reasons_left >= 0:
-            return found
-        return list({one.reason: one for one in reversed(found)}.values())[::-1]
 
     def _let_go(self, node: Node) -> None:
         """Release the bytes once nobody who shares them needs them any more."""
@@ -512,83 +393,7 @@ class _Scan:
                 self.held -= _held(body)
                 body.release()
 
-    def _report(self, node: Node) -> PayloadReport:
-        journal, payload = node.journal, node.payload
-        return PayloadReport(
-            payload_id=payload.payload_id,
-            size=payload.size,
-            sha256=payload.sha256,
-            meta=_kept(payload, journal),
-            depth=payload.depth,
-            workers=self._within(node, _shown(journal)),
-            workers_run=journal.rounds or [],
-            extracted_from=payload.extracted_from,
-            extracted_by=payload.extracted_by,
-            findings=self._findings(node),
-            unread=self._unread_of(node),
-        )
-
-    def _within(self, node: Node, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The results, as long as the request's document stays within its size."""
-        if not workers:
-            return workers
-        self.result_bytes_left -= len(msgspec.json.encode(workers))
-        if self.result_bytes_left >= 0:
-            return workers
-        allowed = self.limits.request_result_bytes
-        self._mark(node, Reason.RESULT_TOO_LARGE, None, f"all results together are over {allowed} bytes")
-        return []
-
-    def _note_occurrence(self, node: Node, holder: Node) -> None:
-        report = holder.report
-        if report is None or node.occurrence is None:
-            holder.late.append(node)  # the holder is still being examined: noted when it is done
-            return
-        report.occurrences.append(node.occurrence)
-        report.findings += self._findings(node)
-        report.unread += self._unread_of(node)
-
-    def _findings(self, node: Node) -> list[FoundIn]:
-        target = self._above(node).payload.payload_id
-        return [
-            FoundIn(plugin=plugin, payload_id=target, finding=finding, path=node.path())
-            for plugin, finding in node.journal.findings
-        ]
-
-    def _mark(self, node: Node, reason: Reason, plugin: str | None, message: str) -> None:
-        target = self._above(node)
-        found = Unread(reason=reason, payload_id=target.payload.payload_id, plugin=plugin, message=message)
-        known = target.unread if target.report is None else target.report.unread
-        if found not in known[-3:]:
-            known.append(found)
-
-    def _above(self, node: Node) -> Node:
-        """The node that is reported: the node itself, or the holder of its bytes."""
-        return node.holder or node
-
-
-def _locked(node: Node) -> bool:
-    """True where a password would have shown more."""
-    return any(one.reason in _ENCRYPTED for one in node.journal.unread)
-
-
-def _tell(relatives: Node, password: str) -> None:
-    """A hint reaches the emitter's children, siblings and their descendants."""
-    if password not in relatives.hints:
-        relatives.hints.append(password)
-
 
 def _held(body: Body) -> int:
     """What a body costs in memory."""
     return 0 if body.on_disk or body.released else body.size
-
-
-def _shown(journal: Journal) -> list[dict[str, Any]]:
-    """The results by round; rounds without any are left out."""
-    return [one for one in journal.results_by_round() if one]
-
-
-def _kept(payload: Payload, journal: Journal) -> Any:
-    if journal.archive is False and payload.meta.should_archive:
-        return msgspec.structs.replace(payload.meta, should_archive=False)
-    return payload.meta

@@ -13,10 +13,11 @@ import msgspec
 from .body import Body
 from .config import Config
 from .emits import EmitChecker
-from .engine import Engine, PluginIndex
+from .engine import Engine
 from .errors import ErrorReport, PluginError, Reason, StoreError, Unread
 from .executor import Executor
 from .job import Finding, On
+from .known import PluginIndex
 from .limits import Budget, Deadline
 from .payload import ObjectRef, Payload, PayloadMeta, Request, RequestMeta, root_id, scan_id_for
 from .plugin import ArchiveContext, Archiver, Connector, Decorator

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from .body import Body
-from .errors import Unread
+from .errors import Reason, Unread
 from .journal import Journal
 from .payload import Payload
 from .response import Occurrence, PayloadReport
+
+_ENCRYPTED = frozenset({Reason.ENCRYPTED_ARCHIVE, Reason.ENCRYPTED_DOCUMENT})
 
 
 class Node:
@@ -44,6 +46,11 @@ class Node:
         self.tried: list[str] = []
         self.late: list[Node] = []
         self.sharers = 0
+
+    @property
+    def reported(self) -> Node:
+        """The node that is reported: this one, or the holder of its bytes."""
+        return self.holder or self
 
     @property
     def name(self) -> str:
@@ -91,3 +98,14 @@ def breadth_first(roots: list[Node]) -> Iterator[Node]:
         node = queue.popleft()
         yield node
         queue.extend(node.children)
+
+
+def locked(node: Node) -> bool:
+    """True where a password would have shown more."""
+    return any(one.reason in _ENCRYPTED for one in node.journal.unread)
+
+
+def tell(relatives: Node, password: str) -> None:
+    """A hint reaches the emitter's children, siblings and their descendants."""
+    if password not in relatives.hints:
+        relatives.hints.append(password)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stoq_core.engine import Engine, Scanned
+from stoq_core.book import Scanned
+from stoq_core.engine import Engine
 from stoq_core.errors import PluginLoadError
 from stoq_core.executor import Inline, Threads
 from stoq_core.limits import Deadline, RequestLimits

@@ -12,7 +12,7 @@ from .messages import Facts
 
 
 class Index:
-    """The engine's view of the plugins: facts in place of plugins (`engine.PluginIndex`)."""
+    """The engine's view of the plugins: facts in place of plugins (`known.PluginIndex`)."""
 
     def __init__(
         self, always: Iterable[str], loaded: Iterable[Facts], describe: Callable[[str], Facts]

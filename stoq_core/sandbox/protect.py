@@ -76,9 +76,10 @@ class Protector:
     """What one zygote's children give up; prepared once, applied after each fork."""
 
     def __init__(self, readable: Iterable[str], broker_pid: int) -> None:
-        """`readable` are the folders of libraries, plugins and rules."""
+        """In the zygote. `readable` are the folders of libraries, plugins and rules."""
         self.readable = list(readable)
         self._broker_pid = broker_pid
+        self._zygote_pid = os.getpid()
         self._count = 0
         self._uid_trouble = _closed_to_others(self.readable) if os.getuid() == 0 else "the broker is not root"
         self._ruleset: landlock.Ruleset | None = None
@@ -110,7 +111,7 @@ class Protector:
             "no_network": _check_network,
         }
         missing = _run(user)
-        die_with_parent()  # a change of user would undo it, the filter forbids it
+        die_with(self._zygote_pid)  # a change of user would undo it, the filter forbids it
         return missing | _run(kernel)
 
     def tool(self, uid: int | None, bounds: Bounds, path: str, folder: str) -> None:
@@ -127,7 +128,7 @@ class Protector:
             self._become(uid)
         with suppress(OSError):
             _drop_capabilities()
-        die_with_parent()
+        die_with(self._zygote_pid)
         if not syscalls.supported():
             return
         _no_new_privileges()
@@ -172,10 +173,12 @@ def _run(steps: dict[str, Callable[[], None]]) -> dict[str, str]:
     return missing
 
 
-def die_with_parent() -> None:
+def die_with(parent_pid: int) -> None:
     """SIGKILL when the zygote ends (prctl(2)); after the change of user, which would undo it."""
     if syscalls.supported():
         syscalls.libc().prctl(_SET_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGKILL), *_ZEROS)
+    if os.getppid() != parent_pid:  # it ended before this was said
+        os._exit(0)
 
 
 def mapped_bytes() -> int:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from handlers.bootstrap import BUNDLE, registry
+from stoq_core.book import Scanned
 from stoq_core.config import Config, load
-from stoq_core.engine import Engine, Scanned
+from stoq_core.engine import Engine
 from stoq_core.limits import Deadline
 from stoq_core.payload import Payload, PayloadMeta, Request
 from stoq_core.registry import Plugins

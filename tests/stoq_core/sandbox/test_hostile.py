@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stoq_core.engine import Scanned
+from stoq_core.book import Scanned
 from stoq_core.response import PayloadReport
 from tests.servers import free_port
 from tests.stoq_core.sandbox.stage import Stage, stage
