@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -26,7 +27,9 @@ REQUIRED = ("no_network", "parent_opaque")
 def cold_start() -> Pipeline:
     """The pipeline of a cloud function, from its environment; any mistake stops the start."""
     config = configured(os.environ)
-    return pipeline(_strict(config))
+    made = pipeline(_strict(config))
+    gc.freeze()  # what the start brought stays: later collections need not look through it
+    return made
 
 
 def _strict(config: Config) -> Config:
