@@ -51,9 +51,7 @@ def here(files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 @pytest.fixture(scope="module", params=CLOUDS)
-def there(
-    request: pytest.FixtureRequest, files: dict[str, bytes]
-) -> tuple[str, dict[str, dict[str, Any]]]:
+def there(request: pytest.FixtureRequest, files: dict[str, bytes]) -> tuple[str, dict[str, dict[str, Any]]]:
     """A cloud's name, and the records that its function stored, by name."""
     kind = CLOUDS[request.param]
     cloud = kind(request.getfixturevalue(kind.fixture))
@@ -61,7 +59,7 @@ def there(
 
 
 def comparable(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without reference, `time` and `stats`; ids become ordinals, an archive's place a digest."""
+    """Without reference, `time` and `stats`; ids become ordinals, an archive's place its digest."""
     occurring = [one for result in document["results"] for one in result["occurrences"]]
     ids = [document["scan_id"], *(one["payload_id"] for one in (*document["results"], *occurring))]
     assert len(set(ids)) == len(ids)
