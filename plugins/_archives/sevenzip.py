@@ -73,16 +73,17 @@ class SevenZip:
             for info in self._archive.list()
         ]
 
-    def extract(self, sink: Callable[[str], Callable[[bytes], None]]) -> None:
-        """Write every member: `sink(name)` gives the function that takes its bytes.
+    def extract(self, begin: Callable[[], Callable[[str], Callable[[bytes], None]]]) -> None:
+        """Write every member: `begin()(name)` gives the function that takes its bytes.
 
-        What the sink raises passes through; everything else is a `BadArchive`.
+        `begin` is called for each password that is tried: what a wrong one wrote before it was found out
+        counts for nothing. What the sink raises passes through; everything else is a `BadArchive`.
         """
         candidates = [self.password] if self.password else self._passwords
         tried = 0
         for password in candidates:
             try:
-                self._extract(sink, password)
+                self._extract(begin(), password)
             except WrongPassword:
                 tried += 1
                 continue

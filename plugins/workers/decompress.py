@@ -235,7 +235,7 @@ class _Work:
         sinks = _Sinks(self.job.total_left)
         problem: BadArchive | LimitReached | None = None
         try:
-            archive.extract(sinks.begin)
+            archive.extract(sinks.anew)
         except (BadArchive, LimitReached) as error:
             problem = error
         self.result.password = archive.password
@@ -256,9 +256,15 @@ class _Sinks:
 
     def __init__(self, room: int) -> None:
         self.writers: list[tuple[str, BodyWriter]] = []
-        self._room = room
+        self._all = self._room = room
 
-    def begin(self, name: str) -> Callable[[bytes], None]:
+    def anew(self) -> Callable[[str], Callable[[bytes], None]]:
+        """Forget what a wrong password wrote."""
+        self.writers.clear()
+        self._room = self._all
+        return self._begin
+
+    def _begin(self, name: str) -> Callable[[bytes], None]:
         writer = BodyWriter()
         self.writers.append((name, writer))
 

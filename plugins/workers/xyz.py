@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from plugins._archives.detect import detect
 from plugins._zip_records import (
     LOCAL,
     CentralRecord,
@@ -86,7 +87,9 @@ class Xyz(Worker[XyzOptions]):
     """Yield bytes that no record accounts for (`kind`, `offset`), then the records.
 
     Nothing is unpacked: that is decompress's work. Fields that differ for good reason (sizes that a
-    descriptor follows) are no deltas. Where bytes are all zero they are listed and not yielded.
+    descriptor follows) are no deltas. Where bytes are all zero they are listed and not yielded, and so are
+    those around a zip that stands in a tar, a cabinet, a disk: they are pieces of that, which decompress
+    accounts for, and to cut them out would call them truncated.
     """
 
     essential = False
@@ -118,7 +121,7 @@ class Xyz(Worker[XyzOptions]):
         result.prepended = archive.shift
         result.gaps = archive.gaps()[:_MOST_GAPS]
         result.overlaps = archive.overlaps
-        for gap in result.gaps:
+        for gap in result.gaps if detect(view) in (None, "zip", "upx") else ():
             part = view[gap.offset : gap.offset + gap.size]
             if _any(part):
                 yield job.child([part], name=gap.kind, kind=gap.kind, offset=gap.offset)

@@ -204,6 +204,8 @@ def _limit(bounds: Bounds, *, own_user: bool) -> None:
         resource.RLIMIT_FSIZE: bounds.file_bytes,
         resource.RLIMIT_NOFILE: bounds.files,
         resource.RLIMIT_AS: memory,
+        # no stricter; libraries that find none ask for the machine's free memory, a file that is closed here
+        resource.RLIMIT_DATA: memory,
     }
     if own_user:  # counts all processes of a user, so only for one who has no others
         wanted[resource.RLIMIT_NPROC] = bounds.threads

@@ -140,15 +140,16 @@ class Stack:
         return f"projects/{gcs.PROJECT}/subscriptions/{name}"
 
     @contextmanager
-    def function(self, target: str, signature: str) -> Iterator[int]:
+    def function(self, target: str, signature: str, **settings: str) -> Iterator[int]:
         """The production server with one entry point of the bundle; its port."""
         port = free_port()
         command = [interpreter(PYTHON) or "", "-S", "-E", "-c", _RUN]
         command += ["--target", target, "--signature-type", signature, "--host", "127.0.0.1"]
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                [*command, "--port", str(port)], cwd=self.folder, env=self._settings, stdout=log, stderr=log
-            )
+                [*command, "--port", str(port)], cwd=self.folder, env={**self._settings, **settings},
+                stdout=log, stderr=log,
+            )  # fmt: skip
         try:
             wait_for(port, process)
             yield port

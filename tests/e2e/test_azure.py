@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from handlers.local.samples import eicar, nested_eicar, zipped
 from stoq_core.payload import child_id, root_id
 from tests.e2e.azure_stack import ACCOUNT, Stack, deployed
+from tests.e2e.slow_files import LITTLE_TIME, slow_zip
 
 UNPARSABLE = '{"no": "event"}'
 ODD = [
@@ -166,6 +168,31 @@ def test_what_cannot_be_parsed_is_poisoned_and_nothing_else_is(stack: Stack) -> 
     assert all(
         "DeliverAgainError" in one and 'no": "event' not in one for one in stack.host.failures[before:]
     )
+
+
+@pytest.mark.e2e
+def test_a_deadline_in_the_middle(stack: Stack) -> None:
+    """What was done in time is stored with `deadline` and acknowledged; one with time enough replaces it."""
+    poisoned = stack.host.poisoned()
+    ref = stack.put("deadline.zip", slow_zip())
+    [message] = stack.host.queue.peek_messages(1)
+    worker = stack.worker(**LITTLE_TIME)
+    body = base64.b64decode(message.content).decode()
+    assert worker.invoke(body, Id="m-1", DequeueCount=1, PopReceipt="p") is None
+    worker.stop()
+    document = stack.results.get(stack.scan_id(ref))
+    assert document
+    assert verdict(document) == "incomplete"
+    assert set(reasons(document)) == {"deadline"}
+    root, *members = document["results"]
+    assert [one["size"] for one in members] == [1_000, 1_001, 1_002, 1_003]
+    assert root["plugins_run"]["workers"]
+    assert members[-1]["plugins_run"]["workers"] == []
+    assert members[-1]["unread"]
+    with stack.host.running(1):
+        stack.until_empty()
+    assert verdict(stack.results.get(stack.scan_id(ref)) or {}) == "clean"
+    assert stack.host.poisoned() == poisoned
 
 
 @pytest.mark.e2e

@@ -13,6 +13,7 @@ import pytest
 from handlers.local.samples import eicar, nested_eicar, zipped
 from stoq_core.payload import ObjectRef, child_id, root_id
 from tests.e2e.google_stack import QUIET, Relay, Stack, running
+from tests.e2e.slow_files import LITTLE_TIME, slow_zip
 
 pytestmark = pytest.mark.e2e
 
@@ -230,6 +231,28 @@ def test_an_event_of_eventarc(stack: Stack) -> None:
         assert function.post(json.dumps(data).encode(), {**head, "ce-type": "x"}) == 500
         function.close()
     assert verdict(stack.document(ref)) == "clean"
+
+
+def test_a_deadline_in_the_middle(stack: Stack, relay: Relay) -> None:
+    """What was done in time is stored with `deadline` and acknowledged; one with time enough replaces it."""
+    ref = stack.put("deadline.zip", slow_zip(), QUIET)
+    message = {"messageId": "1", "data": base64.b64encode(reference(ref)).decode()}
+    pushed = json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
+    with stack.function("pubsub", "http", **LITTLE_TIME) as port:
+        function = Relay(port)
+        assert function.hand_on(pushed) == 204
+        function.close()
+    for store in (stack.results, stack.other_results):
+        document = store.get(stack.scan_id(ref)) or {}
+        assert verdict(document) == "incomplete"
+        assert set(reasons(document)) == {"deadline"}
+        root, *members = document["results"]
+        assert [one["size"] for one in members] == [1_000, 1_001, 1_002, 1_003]
+        assert root["plugins_run"]["workers"]
+        assert members[-1]["plugins_run"]["workers"] == []
+        assert members[-1]["unread"]
+    stack.publish(reference(ref))
+    stack.until(lambda: verdict(stack.document(ref)) == "clean")
 
 
 def test_a_file_in_a_message(stack: Stack) -> None:

@@ -167,11 +167,12 @@ def test_encrypted_zip_without_password() -> None:
 
 @pytest.mark.parametrize("headers", [False, True])
 def test_encrypted_7z(headers: bool) -> None:
-    """Without the password a reason, with it the members, spaces in it and all."""
+    """Without the password a reason, with it the members and nothing that a wrong one made of them."""
     content = a_7z("two words", headers=headers)
     assert unpack(content).reasons == {"encrypted_archive"}
     ran = unpack(content, passwords=["wrong", "two words"])
     assert ran.contents == MEMBERS
+    assert len(ran.children) == len(MEMBERS)
     assert ran.result is not None
     assert ran.result["password"] == "two words"
 

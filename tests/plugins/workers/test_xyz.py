@@ -7,6 +7,7 @@ import random
 import struct
 import time
 import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from plugins.workers.xyz import Xyz
 from stoq_core.testing import Ran, make, run
 from tests import downloads
+from tests.plugins.workers import archive_makers
 
 
 class Pipe(io.RawIOBase):
@@ -118,6 +120,15 @@ def test_bytes_before_between_and_behind() -> None:
     assert found["prepended"] == 7
     zeros, ran = look(content + bytes(50))
     assert (zeros["gaps"], ran.children) == ([{"kind": "trailing", "offset": len(content), "size": 50}], [])
+
+
+@pytest.mark.parametrize("make_it", [archive_makers.cpio, archive_makers.cab, archive_makers.arj])
+def test_the_pieces_of_another_container_are_no_files(make_it: Callable[[dict[str, bytes]], bytes]) -> None:
+    """A zip stored in a cpio, a cabinet, an ARJ: what is around it is listed, not cut out as a file."""
+    result, ran = look(make_it({"text": b"before " * 90, "in.zip": a_zip()}))
+    assert result["count"] == 2
+    assert result["gaps"][0]["kind"] == "leading"
+    assert children(ran) == []
 
 
 def test_androids_signatures_are_named() -> None:
