@@ -12,6 +12,7 @@ from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
 from stoq_core.payload import Payload
+from stoq_core.tools import ToolRun
 
 from .entry import BadArchive, Chunks, Entry, Member, WrongPassword, sliced
 from .rarvolume import alone
@@ -99,23 +100,34 @@ def read_rar(job: Job, payload: Payload, passwords: Sequence[str]) -> Iterator[E
     listed: list[Listed] = []
     for listed, password in _listings(job, body, kind, passwords):
         locked = any(one.member.encrypted for one in listed)
-        output, code = _unar(job, body, password)
-        if not locked or (not code and _complete(listed, output)):
-            yield from _split(listed, output, password if locked else None)
+        run = _unar(job, body, password)
+        if not locked or (not run.code and _complete(listed, run.stdout)):
+            yield from _written(listed, run, password if locked else None)
             if body is not payload.body:
                 raise BadArchive(Reason.TRUNCATED, "the archive is one volume of several")
-            if code:
-                raise BadArchive(Reason.CORRUPT, "unar cannot read all of the archive")
+            if run.code:
+                raise BadArchive(Reason.CORRUPT, f"unar cannot read all of the archive{_last_words(run)}")
             return
     if listed:
-        yield from _open_ones(listed, _unar(job, body, None)[0])
+        yield from _open_ones(listed, _unar(job, body, None).stdout)
     raise WrongPassword("rar", len(passwords))
 
 
-def _unar(job: Job, body: Body, password: str | None) -> tuple[Body, int]:
+def _unar(job: Job, body: Body, password: str | None) -> ToolRun:
     words = [] if password is None else [f"-password={password}"]
-    run = job.tool("unar", ["-quiet", "-o", "-", *words, body], output_bytes=job.total_left)
-    return run.stdout, run.code
+    return job.tool("unar", ["-quiet", "-o", "-", *words, body], output_bytes=job.total_left)
+
+
+def _written(listed: Sequence[Listed], run: ToolRun, password: str | None) -> Iterator[Entry]:
+    """The members; one that failed before its first byte has not cut any of them: they are but listed."""
+    if run.code and not run.stdout.size:
+        return (Entry(one.member) for one in listed)
+    return _split(listed, run.stdout, password)
+
+
+def _last_words(run: ToolRun) -> str:
+    lines = [one.strip() for one in run.stderr.splitlines() if one.strip() and "/proc/" not in one]
+    return f": {lines[-1][:200]}" if lines else ""
 
 
 def _text(body: Body) -> str:
