@@ -311,12 +311,19 @@ def _by_text(head: bytes) -> FileType | None:
     for pattern, kind in _TEXT_KINDS:
         if pattern.match(text) and (kind.label != "eml" or _MAIL_HEADER.search(text)):
             return kind
-    return TEXT
+    return TEXT if _legible(text) else None
+
+
+def _legible(text: bytes) -> bool:
+    return len(text.translate(None, _BINARY)) == len(text)
 
 
 def _as_text(head: bytes) -> bytes | None:
-    """The text without its byte order mark as UTF-8, or None for what is no text."""
+    """The text without its byte order mark as UTF-8, or None for what is no text.
+
+    What begins with the mark of UTF-16 may yet be none: property sets of compound files begin so.
+    """
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head.decode("utf-16", "replace").encode("utf-8", "replace")
     body = head.removeprefix(b"\xef\xbb\xbf")
-    return None if len(body.translate(None, _BINARY)) != len(body) else body
+    return body if _legible(body) else None
