@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def read_by_7z(job: Job, payload: Payload, kind: str, passwords: Sequence[str]) 
         if locked and run.code and "password" in run.stderr.lower():
             continue
         yield from _split(listed, run.stdout, password if locked else None)
-        if run.code > 1:
+        if run.code > 1 and not _only_links_failed(run.stderr, listed):
             raise _unpacking_failed(run.stderr, "7-Zip cannot read all of the archive")
         return
     raise WrongPassword(kind, len(passwords))
@@ -73,12 +74,20 @@ def _listings(
             yield listed, password
 
 
+def _only_links_failed(said: str, listed: Sequence[Listed]) -> bool:
+    """Whether nothing failed but links and devices, which hold no bytes of their own."""
+    names = {one.member.name for one in listed if one.member.kind not in ("file", "directory")}
+    lines = [one.strip() for one in said.splitlines() if one.strip()]
+    failed = [re.match(r"ERROR: Unsupported Method : (.+)", one) for one in lines]
+    return bool(lines) and all(one is not None and one.group(1) in names for one in failed)
+
+
 def _unpacking_failed(said: str, otherwise: str) -> BadArchive:
     reason = Reason.CORRUPT
-    if "nsupported" in said:
-        reason = Reason.UNSUPPORTED_METHOD
-    elif "nexpected end" in said:
+    if "nexpected end" in said:
         reason = Reason.TRUNCATED
+    elif "nsupported" in said:
+        reason = Reason.UNSUPPORTED_METHOD
     return BadArchive(reason, _first_error(said, otherwise))
 
 
