@@ -232,6 +232,11 @@ def _by_offset(head: bytes, view: memoryview) -> FileType | None:
         return _kind("audio/wav" if form == b"WAVE" else "video/x-msvideo", "riff", "audio")
     if head[4:8] == b"ftyp":
         return _kind("video/mp4", "mp4", "video")
+    return _packed_kind(head) or (TAR if _old_tar(head) else None)
+
+
+def _packed_kind(head: bytes) -> FileType | None:
+    """Archives whose mark stands behind something else."""
     if head[20:24] == b"\xdc\xa7\xc4\xfd":
         return _kind("application/x-zoo", "zoo", "archive")
     if head[8:12] == b"\x19\x04\0\x10" or head[:4] == b"\x7a\x1a\x20\x10":
@@ -244,8 +249,6 @@ def _by_offset(head: bytes, view: memoryview) -> FileType | None:
         return _kind("application/x-lzh-compressed", "lzh", "archive")
     if head[:3] == b"\x5d\x00\x00" and len(head) > 13 and head[12] in (0x00, 0xFF):
         return _kind("application/x-lzma", "lzma", "archive")
-    if _old_tar(head):
-        return TAR
     return None
 
 
