@@ -10,7 +10,6 @@ from stoq_core.errors import LimitReached, Reason
 
 from .entry import MAX_DICTIONARY_BYTES, BadArchive, Entry, Member, WrongPassword, name_of
 
-
 _BLOCK_BYTES = 32 << 20
 """What is decoded at once."""
 

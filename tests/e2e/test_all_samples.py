@@ -1,4 +1,4 @@
-"""All samples of ten packages in one run of the sandbox, as it ships: nothing fails, what came out is kept."""
+"""All samples of ten packages in one run of the shipped sandbox: nothing fails, what came out is kept."""
 
 from __future__ import annotations
 
