@@ -77,6 +77,24 @@ for _prefix, _type in (
     (b"conectix", _kind("application/x-vhd", "vhd", "archive")),
     (b"encrcdsa", _kind("application/x-apple-diskimage", "dmg", "archive")),
     (b"vhdxfile", _kind("application/x-vhdx", "vhdx", "archive")),
+    # containers that nothing here opens: to know them is what keeps them from being called clean
+    (b"LZIP\x01", _kind("application/x-lzip", "lzip", "archive", "lz")),
+    (b"\x89LZO\0\r\n\x1a\n", _kind("application/x-lzop", "lzop", "archive", "lzo")),
+    (b"BZ3v1", _kind("application/x-bzip3", "bzip3", "archive", "bz3")),
+    (b"LRZI\0", _kind("application/x-lrzip", "lrzip", "archive", "lrz")),
+    (b"RZIP\x02", _kind("application/x-rzip", "rzip", "archive", "rz")),
+    (b"zPQ\x01\x01", _kind("application/x-zpaq", "zpaq", "archive")),
+    (b"zPQ\x02\x01", _kind("application/x-zpaq", "zpaq", "archive")),
+    (b"ArC\x01\0\0", _kind("application/x-freearc", "freearc", "archive", "arc")),
+    (b"ALZ\x01\n\0", _kind("application/x-alz", "alz", "archive")),
+    (b"EGGA\0\x01", _kind("application/x-egg", "egg", "archive")),
+    (b"SIT!\0", _kind("application/x-stuffit", "stuffit", "archive", "sit")),
+    (b"StuffIt (c)", _kind("application/x-stuffit", "stuffit", "archive", "sit")),
+    (b"DMS!", _kind("application/x-amiga-dms", "dms", "archive")),
+    (b"DOS\0\0\0\0\0", _kind("application/x-amiga-disk", "adf", "archive")),
+    (b"SZDD\x88\xf0\x27\x33", _kind("application/x-ms-compress", "szdd", "archive", "")),
+    (b"KWAJ\x88\xf0\x27\xd1", _kind("application/x-ms-compress", "szdd", "archive", "")),
+    (b"ISc(", _kind("application/x-installshield-cab", "iscab", "archive", "cab")),
     (b"\x7fELF", _kind("application/x-elf", "elf", "executable", "")),
     (b"\xca\xfe\xba\xbe", FAT),
     (b"\xca\xfe\xba\xbf", FAT),
@@ -137,6 +155,10 @@ _TEXT_KINDS: tuple[tuple[re.Pattern[bytes], FileType], ...] = (
     (
         re.compile(rb"\A\s{0,64}<[?!A-Za-z][^\0]{0,3900}?ns\.adobe\.com/xdp/"),
         _kind("application/vnd.adobe.xdp+xml", "xdp", "document"),
+    ),
+    (
+        re.compile(rb"\A\s{0,64}\(This file must be converted with BinHex"),
+        _kind("application/mac-binhex40", "binhex", "archive", "hqx"),
     ),
     (re.compile(rb"\A\s{0,64}<\?xml"), _kind("text/xml", "xml", "text")),
     (re.compile(rb"\A\s{0,64}[\[{]\s*[\"\[{\]}0-9]"), _kind("application/json", "json", "text")),
@@ -210,14 +232,23 @@ def _by_offset(head: bytes, view: memoryview) -> FileType | None:
         return _kind("audio/wav" if form == b"WAVE" else "video/x-msvideo", "riff", "audio")
     if head[4:8] == b"ftyp":
         return _kind("video/mp4", "mp4", "video")
+    return _packed_kind(head) or (TAR if _old_tar(head) else None)
+
+
+def _packed_kind(head: bytes) -> FileType | None:
+    """Archives whose mark stands behind something else."""
+    if head[20:24] == b"\xdc\xa7\xc4\xfd":
+        return _kind("application/x-zoo", "zoo", "archive")
+    if head[8:12] == b"\x19\x04\0\x10" or head[:4] == b"\x7a\x1a\x20\x10":
+        return _kind("application/vnd.symbian.install", "sis", "archive")
+    if re.match(rb"\x1a[\1-\x09][!-~]{1,12}\0", head):
+        return _kind("application/x-arc", "arc", "archive")
     if head[7:14] == b"**ACE**":
         return _kind("application/x-ace-compressed", "ace", "archive")
     if re.match(rb"..-(?:lh[0-9dx]|lz[45s]|pm[0-2s])-.{13}[\0-\3]", head, re.DOTALL):
         return _kind("application/x-lzh-compressed", "lzh", "archive")
     if head[:3] == b"\x5d\x00\x00" and len(head) > 13 and head[12] in (0x00, 0xFF):
         return _kind("application/x-lzma", "lzma", "archive")
-    if _old_tar(head):
-        return TAR
     return None
 
 
@@ -311,12 +342,19 @@ def _by_text(head: bytes) -> FileType | None:
     for pattern, kind in _TEXT_KINDS:
         if pattern.match(text) and (kind.label != "eml" or _MAIL_HEADER.search(text)):
             return kind
-    return TEXT
+    return TEXT if _legible(text) else None
+
+
+def _legible(text: bytes) -> bool:
+    return len(text.translate(None, _BINARY)) == len(text)
 
 
 def _as_text(head: bytes) -> bytes | None:
-    """The text without its byte order mark as UTF-8, or None for what is no text."""
+    """The text without its byte order mark as UTF-8, or None for what is no text.
+
+    What begins with the mark of UTF-16 may yet be none: property sets of compound files begin so.
+    """
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head.decode("utf-16", "replace").encode("utf-8", "replace")
     body = head.removeprefix(b"\xef\xbb\xbf")
-    return None if len(body.translate(None, _BINARY)) != len(body) else body
+    return body if _legible(body) else None

@@ -23,8 +23,20 @@ rule pe_packer_section_name
         attack = "T1027.002"
     condition:
         uint16(0) == 0x5A4D and for any s in pe.sections : (
-            s.name == ".vmp0" or s.name == ".vmp1" or s.name == ".themida" or s.name == ".aspack"
-            or s.name == ".enigma1" or s.name == ".petite" or s.name == "PEC2TO" or s.name == ".mpress1"
+            s.name == ".vmp0" or s.name == ".vmp1" or s.name == ".themida" or s.name == ".enigma1"
+        )
+}
+
+// many harmless programs are packed with these: with what `peinfo` finds in one, it stays below 300
+rule pe_compressor_section_name
+{
+    meta:
+        description = "PE with the section name of a packer that makes programs smaller"
+        score = 100
+        attack = "T1027.002"
+    condition:
+        uint16(0) == 0x5A4D and for any s in pe.sections : (
+            s.name == ".aspack" or s.name == ".petite" or s.name == "PEC2TO" or s.name == ".mpress1"
             or s.name == ".MPRESS1"
         )
 }

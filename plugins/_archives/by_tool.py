@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
 from stoq_core.payload import Payload
+from stoq_core.tools import ToolRun
 
 from .entry import BadArchive, Chunks, Entry, Member, WrongPassword, sliced
 from .rarvolume import alone
@@ -45,7 +47,7 @@ def read_by_7z(job: Job, payload: Payload, kind: str, passwords: Sequence[str]) 
         if locked and run.code and "password" in run.stderr.lower():
             continue
         yield from _split(listed, run.stdout, password if locked else None)
-        if run.code > 1:
+        if run.code > 1 and not _only_links_failed(run.stderr, listed):
             raise _unpacking_failed(run.stderr, "7-Zip cannot read all of the archive")
         return
     raise WrongPassword(kind, len(passwords))
@@ -72,12 +74,20 @@ def _listings(
             yield listed, password
 
 
+def _only_links_failed(said: str, listed: Sequence[Listed]) -> bool:
+    """Whether nothing failed but links and devices, which hold no bytes of their own."""
+    names = {one.member.name for one in listed if one.member.kind not in ("file", "directory")}
+    lines = [one.strip() for one in said.splitlines() if one.strip()]
+    failed = [re.match(r"ERROR: Unsupported Method : (.+)", one) for one in lines]
+    return bool(lines) and all(one is not None and one.group(1) in names for one in failed)
+
+
 def _unpacking_failed(said: str, otherwise: str) -> BadArchive:
     reason = Reason.CORRUPT
-    if "nsupported" in said:
-        reason = Reason.UNSUPPORTED_METHOD
-    elif "nexpected end" in said:
+    if "nexpected end" in said:
         reason = Reason.TRUNCATED
+    elif "nsupported" in said:
+        reason = Reason.UNSUPPORTED_METHOD
     return BadArchive(reason, _first_error(said, otherwise))
 
 
@@ -99,23 +109,34 @@ def read_rar(job: Job, payload: Payload, passwords: Sequence[str]) -> Iterator[E
     listed: list[Listed] = []
     for listed, password in _listings(job, body, kind, passwords):
         locked = any(one.member.encrypted for one in listed)
-        output, code = _unar(job, body, password)
-        if not locked or (not code and _complete(listed, output)):
-            yield from _split(listed, output, password if locked else None)
+        run = _unar(job, body, password)
+        if not locked or (not run.code and _complete(listed, run.stdout)):
+            yield from _written(listed, run, password if locked else None)
             if body is not payload.body:
                 raise BadArchive(Reason.TRUNCATED, "the archive is one volume of several")
-            if code:
-                raise BadArchive(Reason.CORRUPT, "unar cannot read all of the archive")
+            if run.code:
+                raise BadArchive(Reason.CORRUPT, f"unar cannot read all of the archive{_last_words(run)}")
             return
     if listed:
-        yield from _open_ones(listed, _unar(job, body, None)[0])
+        yield from _open_ones(listed, _unar(job, body, None).stdout)
     raise WrongPassword("rar", len(passwords))
 
 
-def _unar(job: Job, body: Body, password: str | None) -> tuple[Body, int]:
+def _unar(job: Job, body: Body, password: str | None) -> ToolRun:
     words = [] if password is None else [f"-password={password}"]
-    run = job.tool("unar", ["-quiet", "-o", "-", *words, body], output_bytes=job.total_left)
-    return run.stdout, run.code
+    return job.tool("unar", ["-quiet", "-o", "-", *words, body], output_bytes=job.total_left)
+
+
+def _written(listed: Sequence[Listed], run: ToolRun, password: str | None) -> Iterator[Entry]:
+    """The members; one that failed before its first byte has not cut any of them: they are but listed."""
+    if run.code and not run.stdout.size:
+        return (Entry(one.member) for one in listed)
+    return _split(listed, run.stdout, password)
+
+
+def _last_words(run: ToolRun) -> str:
+    lines = [one.strip() for one in run.stderr.splitlines() if one.strip() and "/proc/" not in one]
+    return f": {lines[-1][:200]}" if lines else ""
 
 
 def _text(body: Body) -> str:

@@ -10,6 +10,17 @@ from stoq_core.errors import LimitReached, Reason
 
 from .entry import MAX_DICTIONARY_BYTES, BadArchive, Entry, Member, WrongPassword, name_of
 
+_BLOCK_BYTES = 32 << 20
+"""What is decoded at once."""
+
+
+def _library() -> Any:
+    """py7zr, which would read /proc/meminfo to find out how much to decode at once: no child may."""
+    import py7zr.py7zr
+
+    py7zr.py7zr.get_memory_limit = lambda: _BLOCK_BYTES
+    return py7zr
+
 
 class SevenZip:
     """One archive, opened with the first password that its headers accept."""
@@ -22,8 +33,7 @@ class SevenZip:
         self._archive = self._open()
 
     def _open(self) -> Any:
-        import py7zr
-
+        py7zr = _library()
         tried = 0
         for password in self._passwords:
             self._reader.seek(0)
@@ -92,8 +102,7 @@ class SevenZip:
         raise WrongPassword("7z", tried)
 
     def _extract(self, sink: Callable[[str], Callable[[bytes], None]], password: str | None) -> None:
-        import py7zr
-
+        py7zr = _library()
         self._reader.seek(0)
         written = _Written(sink)
         encrypted = bool(self._archive.needs_password())

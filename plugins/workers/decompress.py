@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from stoq_core.plugin import Worker
 _USUAL_PASSWORDS = ("infected", "malware", "virus", "password", "1234", "123456")
 _MIN_EXTRA_BYTES = 16
 _MOST_RECORDS = 200_000
+_SAID_OF_A_KIND = 3
 
 
 class DecompressOptions(Options, frozen=True):
@@ -96,6 +98,7 @@ class Decompress(Worker[DecompressOptions]):
             else:
                 yield from work.members(READERS[kind](Source(view, payload, job, work.passwords)))
         except LimitReached as error:
+            work.sum_up()
             if work.result.count:
                 yield work.result
             raise error
@@ -103,6 +106,7 @@ class Decompress(Worker[DecompressOptions]):
             work.report(error)
         except (struct.error, IndexError, ValueError, OverflowError) as error:
             work.report(BadArchive(Reason.CORRUPT, f"the structure does not hold: {error}"))
+        work.sum_up()
         if work.result.count or (work.opened and kind != "upx"):  # a program with UPX's mark alone is none
             yield work.result
 
@@ -121,11 +125,23 @@ class _Work:
         self.result = DecompressResult(format=kind, members=[], count=0)
         self.opened = False
         self._unsupported: dict[int, PluginError] = {}
+        self._reported: Counter[tuple[str, Reason]] = Counter()
 
     def report(self, error: PluginError) -> None:
-        """An archive or member that cannot be read: an error and a reason."""
-        self.job.error(error.code, error.message)
-        self.job.unread(error.reason or Reason.CORRUPT, error.message)
+        """An archive or member that cannot be read: an error and a reason; the first of a kind by name."""
+        kind = (error.code, error.reason or Reason.CORRUPT)
+        self._reported[kind] += 1
+        if self._reported[kind] <= _SAID_OF_A_KIND:
+            self.job.error(error.code, error.message)
+            self.job.unread(kind[1], error.message)
+
+    def sum_up(self) -> None:
+        """How many more failed as those did that were named: 300 members behind one password are one news."""
+        for (code, reason), count in self._reported.items():
+            if count > _SAID_OF_A_KIND:
+                message = f"the same for {count - _SAID_OF_A_KIND} more"
+                self.job.error(code, message)
+                self.job.unread(reason, message)
 
     def members(self, entries: Iterator[Entry]) -> Iterator[Child]:
         """Each member that is a file, as a child; the listing goes on when no child fits any more."""

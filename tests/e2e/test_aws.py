@@ -155,7 +155,7 @@ def test_the_log_holds_no_keys_and_no_contents(stack: Stack) -> None:
     ref = stack.put("secret-name-4711", b"secret-content-4711")
     document = stack.document(ref)
     stack.until(lambda: any(document["scan_id"] in line for line in stack.log_lines()))
-    assert not [one for one in stack.log_lines() if "4711" in one]
+    assert not [one for one in stack.log_lines() if "secret-" in one]
 
 
 def test_an_unparsable_event_is_a_dead_letter_and_nothing_else_is(stack: Stack, sown: Sown) -> None:

@@ -229,4 +229,4 @@ def test_the_log_holds_no_names_and_no_contents(stack: Stack) -> None:
     with stack.host.running(1):
         stack.until_empty()
     assert stack.logged(stack.scan_id(ref)) == 1
-    assert "4711" not in stack.log.read_text("utf-8", "replace") + str(stack.host.failures)
+    assert "secret-" not in stack.log.read_text("utf-8", "replace") + str(stack.host.failures)

@@ -210,7 +210,7 @@ def test_the_log_holds_no_keys_and_no_contents(stack: Stack, relay: Relay) -> No
     ref = stack.put("secret-name-4711", b"secret-content-4711")
     stack.document(ref)
     stack.until(lambda: scans(stack, ref) == 1)
-    assert not [one for one in stack.log_lines() if "4711" in one]
+    assert not [one for one in stack.log_lines() if "secret-" in one]
 
 
 def test_an_event_of_eventarc(stack: Stack) -> None:

@@ -26,7 +26,7 @@ from stoq_core.pipeline import Pipeline, payload_of
 from stoq_core.render import encode
 from stoq_core.testing import Ran, make, payload, run
 from stoq_core.verdict import SUSPICIOUS
-from tests.packages import executables
+from tests import samples
 
 SNAPSHOT = Path(__file__).with_name("executables.json")
 WORKERS = {"pecarve": Pecarve, "peinfo": Peinfo, "lief": Lief, "symhash": Symhash, "javaclass": Javaclass}
@@ -36,7 +36,7 @@ WORKERS = {"pecarve": Pecarve, "peinfo": Peinfo, "lief": Lief, "symhash": Symhas
 def scanned() -> dict[str, dict[str, Ran]]:
     """What each worker yields on each file, by the file's folder, name and digest."""
     found = {}
-    for file in executables():
+    for file in samples.executables():
         content = file.read_bytes()
         digest = hashlib.sha256(content).hexdigest()[:8]
         found[f"{file.parent.name}/{file.name} {digest}"] = {
@@ -114,7 +114,7 @@ def test_routed_and_in_the_sandbox(pipeline: Pipeline) -> None:
     """A plain scan runs the right workers on each kind, and nothing fails, is killed or repeats a key."""
     ran: dict[str, set[str]] = {}
     bad: list[str] = []
-    chosen = list(executables())
+    chosen = list(samples.executables())
     for file in [*(one for one in chosen if one.suffix in (".macho", ".class")), *chosen[::4]]:
         request = Request(scan_id=str(uuid.uuid4()), payloads=[payload_of(file.read_bytes(), file.name)])
         document = json.loads(encode(pipeline.scan(request, Deadline.after_ms(120_000))))

@@ -19,15 +19,15 @@ from plugins.workers.peinfo import Peinfo
 from plugins.workers.symhash import Symhash
 from stoq_core.plugin import Worker
 from stoq_core.testing import make
+from tests import samples
 from tests.fuzz import survive
-from tests.packages import executables
 
 _MOST_SEEDS, _SEED_BYTES = 60, 600_000
 
 
 @cache
 def _executables() -> list[Path]:
-    return list(executables())
+    return list(samples.executables())
 
 
 def of_magic(*magic: bytes) -> Callable[[], list[bytes]]:

@@ -14,8 +14,8 @@ from stoq_core.payload import Request
 from stoq_core.pipeline import payload_of
 from stoq_core.render import encode
 from stoq_core.tools import find
+from tests import samples
 from tests.binaries import pe
-from tests.packages import debian
 
 if find("exiftool", {}) is None:
     pytest.skip("needs ExifTool: apt-get install libimage-exiftool-perl", allow_module_level=True)
@@ -49,7 +49,7 @@ def test_exiftool_and_hashes_of_an_executable() -> None:
 
 def test_two_executables_carved_out_of_a_word_document() -> None:
     """The document has `exif`, `hash` and `pecarve`; each child has its offset and its own scans."""
-    word = (debian("clamav-testfiles") / "usr/share/clamav-testfiles/clam.ole.doc").read_bytes()
+    word = samples.content("clamav", "clam.ole.doc")
     first, second = pe(b"\x90" * 2048, wide=False), pe(b"\xc3" * 4096)
     content = word + first + b"Documento do Microsoft Word" * 9 + second
     document = scan(content, "sample_doc_with_pe.doc", ["yara"])

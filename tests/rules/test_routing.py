@@ -17,7 +17,7 @@ from stoq_core.limits import Deadline
 from stoq_core.payload import Request
 from stoq_core.pipeline import Pipeline, payload_of
 from stoq_core.response import PayloadReport, ScanResponse
-from tests import downloads
+from tests import samples
 
 SCAN_ID = "33333333-3333-4333-8333-333333333333"
 
@@ -46,7 +46,7 @@ def made_by(response: ScanResponse, worker: str) -> list[str]:
 
 def a_program() -> bytes:
     """A harmless PE with the usual text in its stub."""
-    pe = downloads.debian("clamav-testfiles", "usr/share")["clam-upx.exe"]
+    pe = samples.content("clamav", "clam-upx.exe")
     stub = b"MZ" + bytes(58) + struct.pack("<I", 192) + bytes(14)
     return (stub + b"This program cannot be run in DOS mode.\r\r\n$").ljust(192, b"\0") + pe[
         pe.find(b"PE\0\0") :
@@ -75,7 +75,7 @@ def test_base64_of_a_program_in_a_script_is_decoded(pipeline: Pipeline) -> None:
 
 def test_a_movie_in_a_document_is_carved(pipeline: Pipeline) -> None:
     """A real movie, compressed, in the middle of a PDF."""
-    real = downloads.sdist_member("hachoir", "3.4.0", "tests/files/claque-beignet.swf")
+    real = samples.content("hachoir", "claque-beignet.swf")
     packed = b"CWS" + real[3:8] + zlib.compress(real[8:])
     response = scan(pipeline, b"%PDF-1.7\n1 0 obj stream\n" + packed + b"\nendstream")
     assert made_by(response, "swfcarve") == ["swf"]
@@ -85,7 +85,7 @@ def test_a_movie_in_a_document_is_carved(pipeline: Pipeline) -> None:
 
 def test_a_pdf_in_an_xdp_is_carved(pipeline: Pipeline) -> None:
     """By its type where it is one from the start, by the rule where it stands inside something."""
-    pdf = downloads.sdist_member("pypdf", "7.1.1", "resources/crazyones.pdf")
+    pdf = samples.content("pypdf", "crazyones.pdf")
     package = b'<?xml version="1.0"?><xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/"><pdf><document><chunk>'
     package += base64.encodebytes(pdf) + b"</chunk></document></pdf></xdp:xdp>"
     for content in (package, b"\0\1\2" + package):
@@ -119,7 +119,7 @@ def test_zips_have_their_records_compared(pipeline: Pipeline) -> None:
 
 def test_ordinary_files_ask_for_none_of_them(pipeline: Pipeline) -> None:
     """Text, a PDF and a program in plain sight: no decoding, no finding."""
-    pdf = downloads.sdist_member("pypdf", "7.1.1", "resources/crazyones.pdf")
+    pdf = samples.content("pypdf", "crazyones.pdf")
     for content in (b"plain words", pdf, a_program(), b'{"a": "https://a.example/"}'):
         response = scan(pipeline, content)
         ran = workers(response.results[0])

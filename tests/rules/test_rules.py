@@ -102,7 +102,8 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b"QWN0aXZlTWltZQAA", b"MIME-Version: 1.0\n\nQWN0aXZl", b"MIME-Version: 1.0\n\n0M8R4KGxGuEAAAAA"],
     ),
     "pe_packed_upx": ([pe([b"UPX0", b"UPX1"], b"UPX!")], [pe([b".text"], b"UPX!"), pe([b"UPX0"])]),
-    "pe_packer_section_name": ([pe([b".text", b".vmp0"]), pe([b".themida"])], [pe([b".text", b".data"])]),
+    "pe_packer_section_name": ([pe([b".text", b".vmp0"]), pe([b".themida"])], [pe([b".text", b".data"]), pe([b".aspack"])]),
+    "pe_compressor_section_name": ([pe([b".text", b".aspack"]), pe([b".MPRESS1"])], [pe([b".text", b".data"]), pe([b".vmp0"])]),
     "pe_injects_into_processes": (
         [pe([b".text"], b"OpenProcess\0VirtualAllocEx\0WriteProcessMemory\0CreateRemoteThread\0")],
         [pe([b".text"], b"OpenProcess\0WriteProcessMemory\0"), b"OpenProcess VirtualAllocEx WriteProcessMemory CreateRemoteThread"],

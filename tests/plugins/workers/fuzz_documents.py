@@ -16,7 +16,7 @@ from plugins.workers.smtp import Smtp
 from plugins.workers.tnef import Tnef
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import make, run
-from tests.document_samples import files
+from tests import samples
 from tests.office_files import document, ole1_object, ole10_native, ooxml, package, rtf
 
 WORKERS: dict[str, Any] = {
@@ -46,7 +46,7 @@ def seeds(name: str) -> list[bytes]:
         "ole": [macro], "mraptor": [macro, ooxml(word__vbaProject_bin=macro)],
         "rtf": [rtf(ole1_object(b"Package", package("a.txt", b"text")), ole10_native("b", b"c"))],
     }  # fmt: skip
-    found = [one.read_bytes() for source in _SOURCES[name] for one in files(source)]
+    found = [one.read_bytes() for source in _SOURCES[name] for one in samples.files(source)]
     worker = make(WORKERS[name])
     wanted = [one for one in found if len(one) <= _MAX_BYTES and (name == "smtp" or _concerns(worker, one))]
     return [*built.get(name, []), *wanted]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from plugins.workers.b64decode import B64decode
 from stoq_core.limits import MiB, RequestLimits
 from stoq_core.testing import Ran, make, run
-from tests import downloads
+from tests import samples
 
 DATA = random.Random(7).randbytes(3_000)
 LONG = base64.b64encode(DATA)
@@ -131,7 +131,7 @@ def test_min_bytes_and_max_runs() -> None:
 
 def test_an_executable_is_a_finding() -> None:
     """A real PE as base64 inside a script is found; a payload that is its base64 alone is not."""
-    pe = downloads.debian("clamav-testfiles", "usr/share")["clam-upx.exe"]
+    pe = samples.content("clamav", "clam-upx.exe")
     hidden = run(make(B64decode), b"$x = '" + base64.b64encode(pe) + b"'")
     assert contents(hidden) == [pe]
     assert [(one.name, one.score) for one in hidden.findings] == [("base64_hidden_executable", 250)]
@@ -140,9 +140,10 @@ def test_an_executable_is_a_finding() -> None:
 
 def test_a_real_message() -> None:
     """Mail with an executable as base64, as ClamAV's own tests have it, gives that file."""
-    files = downloads.debian("clamav-testfiles", "usr/share")
     for name in ("clam.mail", "clam.exe.mbox.base64"):
-        assert files["clam.exe"] in contents(run(make(B64decode), files[name])), name
+        assert samples.content("clamav", "clam.exe") in contents(
+            run(make(B64decode), samples.content("clamav", name))
+        ), name
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from plugins._archives.quantum import Quantum
 from plugins.workers.decompress import Decompress
 from stoq_core.testing import Ran, job, make, payload, run
 from stoq_core.tools import LocalTools
+from tests import samples
 from tests.plugins.workers import archive_makers as made
-from tests.sdists import sdist
 
 _RANDOM = random.Random(7)
 TEXT = b"".join(b"line %d of a text that compresses\n" % n for n in range(3_000))
@@ -242,7 +242,7 @@ def test_real_archives(name: str) -> None:
     """Patool's samples, each with one small text in a folder."""
     if name == "t.ace":
         pytest.importorskip("acefile", reason="acefile opens these: it is in requirements-image.txt")
-    found = unpacked(sdist("patool", "4.0.7", "tests/data")[name], name)
+    found = unpacked(samples.content("patool", name), name)
     assert {key.lower(): value.strip() for key, value in found.items()} == {"t/t.txt": b"42"}
 
 
@@ -250,7 +250,7 @@ def test_real_archives(name: str) -> None:
 def test_real_archives_of_programs(name: str) -> None:
     """Patool's samples that a program opens, or that hold a disk."""
     _needs("7z", "unar")
-    assert unpack(sdist("patool", "4.0.7", "tests/data")[name], name).children
+    assert unpack(samples.content("patool", name), name).children
 
 
 def _needs(*programs: str) -> None:
@@ -263,7 +263,7 @@ def _needs(*programs: str) -> None:
 def test_lzx_of_a_real_cabinet() -> None:
     """Microsoft's own cabinet, LZX with translated calls: the same bytes as 7-Zip gives."""
     _needs("7z")
-    content = sdist("hachoir", "3.4.0", "tests/files")["georgia.cab"]
+    content = samples.content("hachoir", "georgia.cab")
     ours = unpack(content)
     assert ours.result is not None
     assert {one["method"] for one in ours.result["members"]} == {"lzx"}
@@ -293,7 +293,7 @@ RARS = {
 def test_rar(name: str) -> None:
     """Rarfile's samples of RAR 3 and 5: solid, folders, Unicode, links listed and not followed."""
     _needs("7z", "unar")
-    found = unpacked(sdist("rarfile", "4.5", "test/files")[name], name)
+    found = unpacked(samples.content("rarfile", name), name)
     assert {key: len(value) for key, value in found.items()} == RARS[name]
 
 
@@ -301,7 +301,7 @@ def test_rar(name: str) -> None:
 def test_encrypted_rar(name: str) -> None:
     """Without the password a reason and no empty file; with it the members, and it is in the result."""
     _needs("7z", "unar")
-    content = sdist("rarfile", "4.5", "test/files")[name]
+    content = samples.content("rarfile", name)
     worker = make(Decompress, usual_passwords=False)
     closed = run(worker, payload(content), passwords=["wr ong", "-bad"])
     assert closed.reasons == {"encrypted_archive"}
@@ -316,7 +316,7 @@ def test_encrypted_rar(name: str) -> None:
 def test_one_volume_of_a_rar_is_truncated() -> None:
     """Programs must not look for the other volumes beside it; what this one holds comes out."""
     _needs("7z", "unar")
-    ran = unpack(sdist("rarfile", "4.5", "test/files")["rar3-vols.part1.rar"])
+    ran = unpack(samples.content("rarfile", "rar3-vols.part1.rar"))
     assert "truncated" in ran.reasons
     assert [child.body.size for child in ran.children] == [102_310]
     assert ran.result is not None

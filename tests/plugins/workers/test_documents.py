@@ -18,7 +18,7 @@ from stoq_core.limits import Deadline
 from stoq_core.payload import Request
 from stoq_core.pipeline import Pipeline, payload_of
 from stoq_core.render import encode
-from tests.document_samples import files, package
+from tests import samples
 from tests.office_files import document as document_with
 from tests.plugins.workers.fuzz_documents import WORKERS, fuzz
 
@@ -87,7 +87,7 @@ def test_real_files_give_what_they_gave(source: str) -> None:
     """No worker fails on any file, and payloads, findings and reasons are those of the kept summary."""
     kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
     found = {}
-    for file in files(source):
+    for file in samples.files(source):
         document = scanned(file.read_bytes(), file.name)
         assert not failures(document), file
         if summary(document):
@@ -111,7 +111,7 @@ def test_ordinary_documents_are_not_suspicious() -> None:
     """Files that their makers call harmless stay under 300, and every byte of them is read."""
     harmless = [
         one
-        for one in files("oletools")
+        for one in samples.files("oletools")
         if one.name.startswith(("harmless", "embedded-simple", "RTF-Spec", "text"))
     ]
     assert len(harmless) > 30
@@ -130,7 +130,7 @@ def test_a_mail_opens_its_own_encrypted_attachments() -> None:
     """The password that the body names opens a document and a zip that are attached to it."""
     from msoffcrypto.format.ooxml import OOXMLFile
 
-    plain = (package("oletools") / "msodde" / "harmless-clean.docx").read_bytes()
+    plain = samples.content("oletools", "msodde/harmless-clean.docx")
     sealed = io.BytesIO()
     OOXMLFile(io.BytesIO(plain)).encrypt("Sommer 2026!", sealed)
     message = EmailMessage()

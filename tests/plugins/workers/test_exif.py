@@ -15,8 +15,8 @@ from plugins.workers.exif import Exif
 from stoq_core.body import Body, anonymous_file, write_all
 from stoq_core.testing import job, make, payload, run
 from stoq_core.tools import LocalTools, find
+from tests import samples
 from tests.binaries import pe
-from tests.packages import debian
 
 if find("exiftool", {}) is None:
     pytest.skip("needs ExifTool: apt-get install libimage-exiftool-perl", allow_module_level=True)
@@ -138,7 +138,7 @@ def test_a_tool_that_fails(tmp_path: Path) -> None:
 
 def test_real_files() -> None:
     """ClamAV's test files: each has a file type or ExifTool's own word of why not."""
-    for file in sorted(debian("clamav-testfiles").glob("usr/share/clamav-testfiles/clam.*"))[:20]:
+    for file in sorted(samples.folder("clamav").glob("clam.*"))[:20]:
         found = exif(file.read_bytes(), file.name)
         assert found.get("FileType") or found.get("Error"), file.name
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from plugins.workers.javaclass import Javaclass
 from stoq_core.testing import Ran, make, run
+from tests import samples
 from tests.binaries import java_class, utf8
-from tests.packages import sdist
 
 EMPTY = struct.pack(">HHHHHHH", 0x21, 0, 0, 0, 0, 0, 0)
 """Access flags, this, super, and no interface, field, method or attribute."""
@@ -34,7 +34,7 @@ def result(content: bytes, **options: Any) -> dict[str, Any]:
 
 def test_a_real_class() -> None:
     """Name, super class, members with their types, what it needs, its strings and its source."""
-    file = next(sdist("hachoir==3.4.0").glob("*/tests/files/ReferenceMap.class")).read_bytes()
+    file = samples.content("hachoir", "ReferenceMap.class")
     found = result(file)
     assert (found["class_name"], found["super_class"]) == (
         "org.apache.commons.collections.ReferenceMap",
@@ -109,7 +109,7 @@ def test_modified_utf8() -> None:
 
 def test_a_fat_mach_o_does_not_concern_it() -> None:
     """It begins with the same four bytes."""
-    for file in sdist("hachoir==3.4.0").glob("*/tests/files/*.macho"):
+    for file in samples.folder("hachoir").glob("*.macho"):
         ran = read(file.read_bytes())
         assert (ran.result, ran.error) == (None, None)
 

@@ -14,13 +14,13 @@ from plugins.workers.lief import Lief
 from stoq_core.body import Body, anonymous_file, write_all
 from stoq_core.errors import ConfigError
 from stoq_core.testing import make, payload, run
+from tests import samples
 from tests.binaries import SECTION_RVA, imports, pe
-from tests.packages import sdist
 
 
 def sample(name: str) -> bytes:
     """A file of hachoir's."""
-    return next(sdist("hachoir==3.4.0").glob(f"*/tests/files/{name}")).read_bytes()
+    return samples.content("hachoir", name)
 
 
 def result(content: bytes, **options: Any) -> dict[str, Any]:
@@ -54,11 +54,11 @@ def test_elf() -> None:
 
 def test_elf_as_pyelftools_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """An independent reader finds the same sections at the same places in each of its own test files."""
-    monkeypatch.syspath_prepend(str(next(sdist("pyelftools==0.33").glob("pyelftools-*"))))
+    monkeypatch.syspath_prepend(str(samples.source("pyelftools")))
     from elftools.elf.elffile import ELFFile  # type: ignore[import-not-found]
 
     compared = 0
-    for file in sdist("pyelftools==0.33").glob("*/test/testfiles_for_readelf/*.elf"):
+    for file in samples.folder("pyelftools").glob("testfiles_for_readelf/*.elf"):
         found = run(make(Lief), file.read_bytes()).result
         with file.open("rb") as stream:
             theirs = [

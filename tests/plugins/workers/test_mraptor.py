@@ -19,7 +19,7 @@ from plugins._vba_strings import decoded
 from plugins.workers.mraptor import Mraptor
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, run
-from tests.document_samples import files, package
+from tests import samples
 from tests.office_files import compound, document, ooxml, vba_compressed, vba_project
 
 HARMLESS = "Sub Tidy()\r\n  Selection.Font.Bold = True\r\nEnd Sub\r\n"
@@ -185,7 +185,7 @@ def test_the_library_reads_the_same() -> None:
         from oletools.olevba import FileOpenError, VBA_Parser
 
         seen = 0
-        for file in files("oletools"):
+        for file in samples.files("oletools"):
             content = file.read_bytes()
             if content[:4] not in (b"\xd0\xcf\x11\xe0", b"PK\x03\x04"):
                 continue
@@ -207,7 +207,7 @@ def test_the_library_reads_the_same() -> None:
 
 def test_real_macros() -> None:
     """Macros in a Word document with forms, and in a presentation."""
-    folder = package("oletools")
+    folder = samples.folder("oletools")
     names = {
         one["filename"] for one in result((folder / "oleform" / "oleform-PR314.docm").read_bytes())["macros"]
     }

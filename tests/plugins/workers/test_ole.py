@@ -17,7 +17,7 @@ from plugins._compound import Compound
 from plugins.workers.ole import Ole
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, payload, run
-from tests.document_samples import clamav, files, package
+from tests import samples
 from tests.office_files import compound, document, ole10_native
 
 BIG = os.urandom(5_000)
@@ -55,7 +55,7 @@ def test_every_stream_with_its_path_and_index() -> None:
 
 def test_the_library_sees_the_same() -> None:
     """On every real compound file the streams are those that olefile reads."""
-    for file in (*files("oletools"), *files("clamav"), *files("mail-parser")):
+    for file in (*samples.files("oletools"), *samples.files("clamav"), *samples.files("mail-parser")):
         content = file.read_bytes()
         if content[:8] != b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
             continue
@@ -122,7 +122,7 @@ def test_a_cut_packed_file_says_so() -> None:
 
 def test_properties() -> None:
     """Title, author, times and program of a real document."""
-    found = scan((package("oletools") / "msodde" / "harmless-clean.doc").read_bytes()).result
+    found = scan(samples.content("oletools", "msodde/harmless-clean.doc")).result
     assert found is not None
     assert found["properties"]["application"] == "Microsoft Office Word"
     assert found["properties"]["created"].endswith("Z")
@@ -131,7 +131,7 @@ def test_properties() -> None:
 
 def test_documents_that_office_opens_unasked() -> None:
     """What Excel encrypts with its own password is opened; the decrypted document is a child."""
-    folder = package("oletools") / "encrypted"
+    folder = samples.folder("oletools") / "encrypted"
     for file in sorted(folder.glob("*standardpassword*")):
         ran = scan(file.read_bytes())
         assert ran.result is not None
@@ -142,7 +142,7 @@ def test_documents_that_office_opens_unasked() -> None:
 
 def test_encrypted_documents_without_the_password() -> None:
     """Each kind is `encrypted_document`, and its streams are children all the same."""
-    folder = package("oletools") / "encrypted"
+    folder = samples.folder("oletools") / "encrypted"
     kinds = set()
     for file in sorted(folder.glob("encrypted.*")):
         ran = scan(file.read_bytes(), passwords=["wrong"])
@@ -157,7 +157,7 @@ def test_the_requests_password_opens() -> None:
     """A document encrypted here with the library opens with the request's password, spaces in it and all."""
     from msoffcrypto.format.ooxml import OOXMLFile
 
-    plain = (package("oletools") / "msodde" / "harmless-clean.docx").read_bytes()
+    plain = samples.content("oletools", "msodde/harmless-clean.docx")
     out = io.BytesIO()
     OOXMLFile(io.BytesIO(plain)).encrypt("two words", out)
     assert "encrypted_document" in scan(out.getvalue()).reasons
@@ -169,7 +169,7 @@ def test_the_requests_password_opens() -> None:
 
 def test_objects_of_a_presentation() -> None:
     """Objects in a PowerPoint stream come out inflated."""
-    ran = scan((package("oletools") / "olevba" / "sample_with_vba.ppt").read_bytes())
+    ran = scan(samples.content("oletools", "olevba/sample_with_vba.ppt"))
     objects = [one for one in ran.children if str(one.meta.extra_data["filename"]).startswith("object-")]
     assert objects
     assert objects[0].body.content().startswith(b"\xd0\xcf\x11\xe0")
@@ -184,7 +184,7 @@ def test_what_is_appended_is_a_child() -> None:
 
 def test_packages_of_a_presentation() -> None:
     """Themes and layouts, which are zips in records, come out one by one."""
-    ran = scan((package("oletools") / "oleobj" / "embedded-simple-2007.ppt").read_bytes())
+    ran = scan(samples.content("oletools", "oleobj/embedded-simple-2007.ppt"))
     zips = [one for one in ran.children if str(one.meta.extra_data["filename"]).startswith("package-")]
     assert len(zips) > 10
     assert all(one.body.content().startswith(b"PK\x03\x04") for one in zips)
@@ -240,7 +240,7 @@ def test_overlapping_streams_are_bounded() -> None:
 @pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])
 def test_a_cut_file_gives_what_is_there(keep: float) -> None:
     """What the file still has is scanned, and the rest is named."""
-    content = (clamav() / "clam.ole.doc").read_bytes()
+    content = samples.content("clamav", "clam.ole.doc")
     ran = scan(content[: int(len(content) * keep)])
     assert ran.reasons & {"truncated", "corrupt"}
 

@@ -13,8 +13,8 @@ from plugins.workers.pecarve import Pecarve
 from stoq_core.body import Body, anonymous_file, write_all
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, payload, run
+from tests import samples
 from tests.binaries import SECTION_OFFSET, pe
-from tests.packages import debian
 
 PE = pe()
 DOC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
@@ -157,7 +157,7 @@ def test_a_large_body_is_read_where_it_lies() -> None:
 
 def test_real_files() -> None:
     """ClamAV's test files: the same program out of a cabinet, cpio archives, a PDF and a TNEF mail."""
-    folder = debian("clamav-testfiles") / "usr/share/clamav-testfiles"
+    folder = samples.folder("clamav")
     program = (folder / "clam.exe").read_bytes()
     for name in ("clam.cab", "clam.newc.cpio", "clam.odc.cpio", "clam.bin-le.cpio", "clam.pdf", "clam.tnef"):
         ran = carve((folder / name).read_bytes())

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from plugins.workers.peinfo import Peinfo
 from stoq_core.body import Body, anonymous_file, write_all
 from stoq_core.testing import Ran, make, payload, run
+from tests import samples
 from tests.binaries import BASE, EXECUTE, READ, SECTION_OFFSET, SECTION_RVA, WRITE, imports, pe
-from tests.packages import debian, sdist, wheel
 
 AT = SECTION_RVA
 
@@ -38,7 +38,7 @@ def findings(content: bytes) -> set[str]:
 
 def signed() -> bytes:
     """A library that Microsoft signed."""
-    folder = wheel("msvc-runtime==14.44.35112", "win_amd64", "3.11")
+    folder = samples.wheel("msvc-runtime==14.44.35112", "win_amd64", "3.11")
     return next(iter(sorted(folder.rglob("vcruntime140_1.dll")))).read_bytes()
 
 
@@ -129,7 +129,7 @@ def test_overlay_is_a_child_unless_told_not_to() -> None:
 
 def test_real_resources_and_version() -> None:
     """Resources of a real file: listed with digests, children only when asked for; its version strings."""
-    file = next(sdist("hachoir==3.4.0").glob("*/tests/files/eula.exe")).read_bytes()
+    file = samples.content("hachoir", "eula.exe")
     found = info(file)
     assert {one["type"] for one in found["resources"]} >= {"RT_VERSION", "RT_ICON"}
     assert found["version_info"]["CompanyName"] == "Dell Inc"
@@ -187,7 +187,7 @@ def test_bytes_behind_a_signature() -> None:
 
 def test_an_old_signature_that_the_library_cannot_judge_is_no_finding() -> None:
     """Signed in 1997, by certificates that are not read any more: `verified` is false, and that is all."""
-    file = next(sdist("hachoir==3.4.0").glob("*/tests/files/verdan32.exe")).read_bytes()
+    file = samples.content("hachoir", "verdan32.exe")
     assert info(file)["signatures"][0]["verified"] is False
     assert findings(file) == set()
 
@@ -203,7 +203,7 @@ def test_findings_of_the_format() -> None:
 
 def test_packed_files_are_told() -> None:
     """ClamAV's files: aspack, petite, upack, UPX and yoda's crypter are packed, the plain one is not."""
-    folder = debian("clamav-testfiles") / "usr/share/clamav-testfiles"
+    folder = samples.folder("clamav")
     for name in ("clam-aspack", "clam-petite", "clam-upack", "clam-upx", "clam-yc"):
         assert info((folder / f"{name}.exe").read_bytes())["is_packed"] is True, name
     assert info((folder / "clam.exe").read_bytes())["is_packed"] is False
@@ -231,7 +231,7 @@ def test_sections_that_overlap_are_not_measured_again_and_again() -> None:
 
 def test_what_is_no_pe_does_not_concern_it() -> None:
     """DOS and NE programs, and `MZ` alone, have neither result nor error."""
-    ne = next(sdist("hachoir==3.4.0").glob("*/tests/files/twunk_16.exe")).read_bytes()
+    ne = samples.content("hachoir", "twunk_16.exe")
     for content in (ne, b"MZ" + bytes(100), b"MZ", b"", b"%PDF-1.4"):
         ran = run(make(Peinfo), content)
         assert (ran.result, ran.error, ran.errors) == (None, None, [])

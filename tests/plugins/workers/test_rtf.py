@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plugins.workers.rtf import Rtf
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, run
-from tests.document_samples import clamav, files, package
+from tests import samples
 from tests.office_files import compound, ole1_object, rtf
 from tests.office_files import package as packed
 
@@ -137,7 +137,7 @@ def test_the_library_reads_the_same() -> None:
 
     real = [
         one.read_bytes()
-        for one in (*files("oletools"), *files("clamav"))
+        for one in (*samples.files("oletools"), *samples.files("clamav"))
         if one.suffix == ".rtf" and one.stat().st_size < 10**6
     ]
     made = [rtf(OBJECT, b"abc"), b"{\\rtf1{\\object{\\*\\objdata 41{\\objclass x 42}43\\'zz4}\\objdata 44}"]
@@ -153,9 +153,9 @@ def test_the_library_reads_the_same() -> None:
 
 def test_real_files() -> None:
     """The equation exploit of oletools' samples, and clamav's packed program."""
-    exploit = scan((package("oletools") / "rtfobj" / "issue_251.rtf").read_bytes())
+    exploit = scan(samples.content("oletools", "rtfobj/issue_251.rtf"))
     assert {"rtf_equation_object", "rtf_object_loads_at_once"} <= {one.name for one in exploit.findings}
-    assert len(scan((clamav() / "clam.exe.rtf").read_bytes()).contents["Clam.exe"]) == 544
+    assert len(scan(samples.content("clamav", "clam.exe.rtf")).contents["Clam.exe"]) == 544
 
 
 @pytest.mark.parametrize(

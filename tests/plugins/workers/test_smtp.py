@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plugins.workers.smtp import Smtp
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, payload, run
-from tests.document_samples import clamav, files
+from tests import samples
 
 HEAD = b'From: Alice <alice@example.com>\r\nTo: bob@example.org, "C, D" <c@example.net>\r\nSubject: hi\r\nMIME-Version: 1.0\r\n'
 
@@ -274,12 +274,12 @@ def test_part_and_header_bombs() -> None:
 def test_real_mails() -> None:
     """Clamav's mails yield their executable whatever the encoding is."""
     for name in ("clam.mail", "clam.exe.mbox.base64", "clam.exe.mbox.uu"):
-        assert len(scan((clamav() / name).read_bytes()).contents["clam.exe"]) == 544
+        assert len(scan(samples.content("clamav", name)).contents["clam.exe"]) == 544
 
 
 def test_every_real_mail_is_read() -> None:
     """mail-parser's and CPython's mails: no failure, and headers for each that is a mail."""
-    for file in (*files("mail-parser"), *files("email")):
+    for file in (*samples.files("mail-parser"), *samples.files("email")):
         content = file.read_bytes()
         ran = scan(content)
         assert ran.error is None, file

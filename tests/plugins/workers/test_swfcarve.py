@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from plugins.workers.swfcarve import Swfcarve
 from stoq_core.limits import KiB, MiB, RequestLimits
 from stoq_core.testing import Ran, make, run
-from tests import downloads
+from tests import samples
 
 FRAME = bytes([0x78, 0, 5, 0x5F, 0, 0, 0x0F, 0xA0, 0, 0, 0x0C, 1, 0])
 TAGS = b"\x43\x02\xff\xff\xff" + b"\xbf\x00\x2c\x01\x00\x00" + bytes(300) + b"\x40\x00\x00\x00"
@@ -68,7 +68,7 @@ def test_all_of_several_movies() -> None:
 
 def test_a_real_movie() -> None:
     """Hachoir's sample: counted and not yielded again; packed in both ways it comes out as it was."""
-    real = downloads.sdist_member("hachoir", "3.4.0", "tests/files/claque-beignet.swf")
+    real = samples.content("hachoir", "claque-beignet.swf")
     ran = carve(real)
     assert ran.result == {
         "count": 1,

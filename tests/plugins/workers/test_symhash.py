@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from plugins.workers.symhash import Symhash
 from stoq_core.body import Body, anonymous_file, write_all
 from stoq_core.testing import make, payload, run
-from tests.packages import sdist
+from tests import samples
 
 
 def files() -> dict[str, bytes]:
     """Two fat Mach-Os of two slices each."""
-    return {one.name: one.read_bytes() for one in sdist("hachoir==3.4.0").glob("*/tests/files/*.macho")}
+    return {one.name: one.read_bytes() for one in samples.folder("hachoir").glob("*.macho")}
 
 
 def by_yara(content: bytes) -> str:
@@ -89,7 +89,7 @@ def test_names_that_are_no_text() -> None:
 
 def test_what_has_none() -> None:
     """A Java class, a stripped header and nothing at all: no result and no error."""
-    java = next(sdist("hachoir==3.4.0").glob("*/tests/files/ReferenceMap.class")).read_bytes()
+    java = samples.content("hachoir", "ReferenceMap.class")
     for content in (java, b"\xcf\xfa\xed\xfe" + bytes(28), b"\xca\xfe\xba\xbe", b""):
         ran = run(make(Symhash), content)
         assert (ran.result, ran.error) == (None, None)

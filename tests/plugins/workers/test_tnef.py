@@ -14,7 +14,7 @@ from plugins import _tnef
 from plugins.workers.tnef import Tnef
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, run
-from tests.document_samples import clamav, files, package
+from tests import samples
 
 HEAD = b"\x78\x9f\x3e\x22\x01\x00"
 IMESSAGE = bytes.fromhex("0703020000000000c000000000000046")
@@ -168,7 +168,7 @@ def test_many_attachments() -> None:
 )
 def test_real_files(name: str, attachments: dict[str, int], bodies: list[str]) -> None:
     """What another reader of TNEF finds in its own samples."""
-    found = scan((package("tnefparse") / name).read_bytes()).result
+    found = scan(samples.content("tnefparse", name)).result
     assert found is not None
     assert {one["filename"]: one["size"] for one in found["attachments"]} == attachments
     assert found["bodies"] == bodies
@@ -176,9 +176,9 @@ def test_real_files(name: str, attachments: dict[str, int], bodies: list[str]) -
 
 def test_every_real_file_is_read() -> None:
     """No failure on any sample, and clamav's program comes out."""
-    for file in files("tnefparse"):
+    for file in samples.files("tnefparse"):
         assert scan(file.read_bytes()).error is None, file
-    assert len(scan((clamav() / "clam.tnef").read_bytes()).contents["clam.exe"]) == 544
+    assert len(scan(samples.content("clamav", "clam.tnef")).contents["clam.exe"]) == 544
 
 
 WHOLE = (

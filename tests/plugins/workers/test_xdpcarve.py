@@ -14,7 +14,7 @@ from plugins.workers.xdpcarve import Xdpcarve
 from stoq_core.errors import ConfigError
 from stoq_core.limits import MiB, RequestLimits
 from stoq_core.testing import Ran, make, run
-from tests import downloads
+from tests import samples
 
 PDF = b"%PDF-1.4\n" + bytes(range(256)) * 12
 TEXT = base64.encodebytes(PDF)
@@ -103,7 +103,7 @@ def test_padding_between_pieces() -> None:
 
 def test_a_real_pdf() -> None:
     """A PDF of pypdf's tests, packed as XDP, comes out byte for byte."""
-    pdf = downloads.sdist_member("pypdf", "7.1.1", "resources/crazyones.pdf")
+    pdf = samples.content("pypdf", "crazyones.pdf")
     assert contents(carve(package(b"<chunk>" + base64.b64encode(pdf) + b"</chunk>"))) == [pdf]
 
 

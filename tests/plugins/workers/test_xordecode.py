@@ -17,7 +17,7 @@ from plugins.workers.xordecode import Xordecode
 from stoq_core.errors import ConfigError
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import make, run
-from tests import downloads
+from tests import samples
 
 PLAIN = b"some text that somebody wanted to hide" * 3
 
@@ -101,7 +101,7 @@ def test_a_configured_key_serves_where_no_dispatch_brings_one() -> None:
 
 def test_a_hidden_executable_is_a_finding() -> None:
     """A real PE under a key, the match in its stub: found, with where it begins; other bytes are not."""
-    pe = downloads.debian("clamav-testfiles", "usr/share")["clam-upx.exe"]
+    pe = samples.content("clamav", "clam-upx.exe")
     stub = pe.find(b"This program")
     assert is_executable(memoryview(pe))
     content = b"#" * 77 + pe

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from plugins.workers.xyz import Xyz
 from stoq_core.testing import Ran, make, run
-from tests import downloads
+from tests import samples
 from tests.plugins.workers import archive_makers
 
 
@@ -223,10 +223,9 @@ def test_other_files_are_left() -> None:
 
 def test_real_archives() -> None:
     """Those of ClamAV's tests, one with imploded data: no gap, no delta, the method named."""
-    files = downloads.debian("clamav-testfiles", "usr/share")
     methods = {}
     for name in ("clam.zip", "clam.bz2.zip", "clam.d64.zip", "clam.impl.zip"):
-        found, ran = look(files[name])
+        found, ran = look(samples.content("clamav", name))
         assert (found["gaps"], found["deltas"], ran.errors) == ([], {}, []), name
         methods[name] = found["files"][0]["local"]["method"]
     assert sorted(methods.values()) == ["bzip2", "deflate", "deflate64", "imploded"]
