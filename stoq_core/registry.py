@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -43,6 +42,8 @@ class Registry:
         self._classes: dict[tuple[str, str], type[Plugin[Any]]] = {}
         self._scan(shipped, package=shipped.name)
         if entry_points:
+            import importlib.metadata
+
             for point in importlib.metadata.entry_points(group="stoq.plugins"):
                 spec = importlib.util.find_spec(point.value)
                 for location in (spec.submodule_search_locations or ()) if spec else ():
