@@ -123,6 +123,8 @@ class Protector:
             rules.allow(["/dev/null"], landlock.READ | landlock.WRITE_FILE)
             rules.allow(programs_of(path), landlock.READ | landlock.EXECUTE)
             rules.allow_writing(folder)
+            # what unar's runtime reads at its start: how it was called, and who it is
+            rules.allow([f"/proc/{os.getpid()}/cmdline", "/etc/passwd"], landlock.READ)
         _limit(bounds, own_user=uid is not None)
         if uid is not None:
             self._become(uid)
