@@ -76,6 +76,7 @@ def scan(
     """Scan files and show what is in them, with verdicts."""
     chosen: dict[str, Any] = {
         "scan.always": always,
+        "scan.start": start,
         "scan.dispatchers": dispatcher,
         "scan.decorators": decorator,
         "scan.archivers": archiver,
@@ -85,7 +86,6 @@ def scan(
     }
     asked = scanning.Asked(
         overrides=[(k, v) for k, v in chosen.items() if v is not None] + scanning.settings(option or []),
-        start=start or [],
         source=request_source,
         extra=dict(scanning.settings(request_extra or [])),
         passwords=password or [],

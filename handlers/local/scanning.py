@@ -30,7 +30,6 @@ class Asked(msgspec.Struct, kw_only=True):
     """What the command line said."""
 
     overrides: list[tuple[str, Any]] = []
-    start: list[str] = []
     source: str | None = None
     extra: dict[str, Any] = {}
     passwords: list[str] = []
@@ -135,7 +134,7 @@ def _scan_one(file: Path, asked: Asked, pipeline: Pipeline) -> ScanResponse:
     request = Request(
         scan_id=asked.scan_id or str(uuid.uuid4()),
         meta=RequestMeta(source=asked.source, extra_data=extra),
-        start=[*pipeline.config.scan.start, *asked.start],
+        start=list(pipeline.config.scan.start),
         passwords=[*asked.passwords, *pipeline.config.scan.passwords],
     )
     allowed = pipeline.config.limits.payload_bytes

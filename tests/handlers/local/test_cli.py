@@ -88,6 +88,7 @@ def test_results_are_kept_and_found(home: Path, tmp_path: Path) -> None:
     [
         (["scan", "nowhere"], "no such file"),
         (["scan", "--always", "hsah", "FILE"], "Did you mean 'hash'"),
+        (["scan", "--start", "hsah", "FILE"], "Did you mean 'hash'"),
         (["scan", "-o", "worker.yara.foo=1", "FILE"], "unknown option 'foo'"),
         (["scan", "-o", "limts.depth=1", "FILE"], "Did you mean 'limits'"),
         (["scan", "-o", "limits.depth", "FILE"], "NAME=VALUE"),
