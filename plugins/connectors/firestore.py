@@ -24,7 +24,8 @@ _BATCH = 4  # parts in one request: it holds 10 MiB, the emulator's 4
 _PAYLOADS = 2_000  # digests in one part: with their index entries well under the 40,000 of a document
 _NAME_CHARS = 4_096
 _FINDINGS = 1_000
-_TRIES = 10
+_TRIES = 12
+_LOSSES = 4  # in a row, before the next one waits longer
 _SEARCHED = 1_000
 _S = 60.0
 
@@ -93,7 +94,7 @@ class Firestore(Connector[FirestoreOptions]):
         try:
             self._write(response.scan_id, parts)
             return self._settle(response, token, set(parts))
-        except Aborted:
+        except (Aborted, ValueError):  # ValueError: the SDK's word for a transaction that lost each time
             return False
 
     def _write(self, scan_id: str, parts: dict[str, dict[str, Any]]) -> None:
@@ -127,7 +128,7 @@ class Firestore(Connector[FirestoreOptions]):
                 transaction.set(head, made)
             return True
 
-        return bool(settle(self._client().transaction(max_attempts=_TRIES)))
+        return bool(settle(self._client().transaction(max_attempts=_LOSSES)))
 
     def get(self, scan_id: str) -> dict[str, Any] | None:
         """The whole document that the head names, or None."""
