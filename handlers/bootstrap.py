@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from stoq_core.body import anonymous_file
 from stoq_core.config import Config, load
 from stoq_core.errors import ConfigError
-from stoq_core.executor import Inline, Threads
+from stoq_core.executor import Executor, Inline
 from stoq_core.pipeline import Broker, Pipeline
 from stoq_core.registry import Plugins, Registry
+from stoq_core.sandbox import spawn
 
 BUNDLE = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "STOQ_CONFIG"
@@ -83,11 +84,21 @@ def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
     scratch = _scratch(config)
     if config.sandbox.mode == "process":
         return _sandboxed(config, found, scratch)
+    spawn.drop()
     found = found or registry(config)
     plugins = Plugins(found, config, resolve=secret)
-    executor = Threads(plugins, config.scan.threads) if config.scan.threads > 1 else Inline(plugins)
     broker = _broker(config, found)
-    return Pipeline(config, plugins, executor, broker, ruleset=_ruleset(plugins), scratch=scratch)
+    return Pipeline(
+        config, plugins, _inline(config, plugins), broker, ruleset=_ruleset(plugins), scratch=scratch
+    )
+
+
+def _inline(config: Config, plugins: Plugins) -> Executor:
+    if config.scan.threads <= 1:
+        return Inline(plugins)
+    from stoq_core.threads import Threads
+
+    return Threads(plugins, config.scan.threads)
 
 
 def _sandboxed(config: Config, found: Registry | None, scratch: Path | None) -> Pipeline:
@@ -164,7 +175,7 @@ def _scratch(config: Config) -> Path | None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         message = f"scratch: {folder} is no folder that can be written to"
         raise ConfigError(message)
-    tempfile.TemporaryFile(dir=folder).close()
+    os.close(anonymous_file(folder))
     return folder
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -140,6 +138,8 @@ def load(
 
 
 def _read(file: Path) -> dict[str, Any]:
+    import tomllib  # by the broker alone: the sandbox gets a config that is read
+
     try:
         return tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
@@ -153,8 +153,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _parsed(text: str) -> Any:
     """JSON where it is JSON (`5`, `true`, `["a"]`), else the text itself."""
     try:
-        return json.loads(text)
-    except ValueError:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
         return text
 
 

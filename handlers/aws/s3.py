@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from handlers import bootstrap
+from handlers import ahead
 from handlers.aws.events import LambdaContext, refs_of_event
 from handlers.records import Scanner, deadline, scan_all
 
@@ -23,4 +23,4 @@ def handle(event: dict[str, Any], context: LambdaContext) -> None:
     answer(PIPELINE, event, context)
 
 
-PIPELINE = bootstrap.cold_start()
+PIPELINE = ahead.cold_start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from handlers import bootstrap
+from handlers import ahead
 from handlers.aws.events import LambdaContext, Message, messages, refs_of_body
 from handlers.records import Scanner, deadline, ended
 
@@ -25,4 +25,4 @@ def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return answer(PIPELINE, event, context)
 
 
-PIPELINE = bootstrap.cold_start()
+PIPELINE = ahead.cold_start()

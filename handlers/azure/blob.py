@@ -9,7 +9,7 @@ from __future__ import annotations
 import azure.functions as func
 from azurefunctions.extensions.bindings.blob import BlobClient
 
-from handlers import bootstrap, records
+from handlers import ahead, records
 from handlers.azure.events import BlobClient as Client
 from handlers.azure.events import refs_of_client
 
@@ -32,4 +32,4 @@ def scan_blob(client: BlobClient) -> None:
     answer(PIPELINE, client, PIPELINE.config.limits.request_wall_ms)
 
 
-PIPELINE = bootstrap.cold_start()
+PIPELINE = ahead.cold_start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import azure.functions as func
 
-from handlers import bootstrap
+from handlers import ahead
 from handlers.azure.events import refs_of_body
 from handlers.records import DeliverAgainError, Scanner, deadline, ended
 
@@ -24,4 +24,4 @@ def scan_queue(message: func.QueueMessage) -> None:
     answer(PIPELINE, message, PIPELINE.config.limits.request_wall_ms)
 
 
-PIPELINE = bootstrap.cold_start()
+PIPELINE = ahead.cold_start()

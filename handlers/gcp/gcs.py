@@ -6,7 +6,7 @@ never reaches safe mode: a notification over Pub/Sub (`handlers/gcp/pubsub.py`) 
 
 from __future__ import annotations
 
-from handlers import bootstrap
+from handlers import ahead
 from handlers.gcp.events import CloudEvent, refs_of_event
 from handlers.records import DeliverAgainError, Scanner, deadline, ended
 
@@ -22,4 +22,4 @@ def handle(event: CloudEvent) -> None:
     answer(PIPELINE, event, PIPELINE.config.limits.request_wall_ms)
 
 
-PIPELINE = bootstrap.cold_start()
+PIPELINE = ahead.cold_start()

@@ -5,7 +5,7 @@ A topic of its own: were references and files told apart by their look, a file c
 
 from __future__ import annotations
 
-from handlers import bootstrap
+from handlers import ahead
 from handlers.gcp.events import Request, deliveries, file_of_push
 from handlers.records import Scanner, deadline, ended
 
@@ -21,4 +21,4 @@ def handle(request: Request) -> tuple[str, int]:
     return answer(PIPELINE, request.get_data(), PIPELINE.config.limits.request_wall_ms)
 
 
-PIPELINE = bootstrap.cold_start()
+PIPELINE = ahead.cold_start()

@@ -5,7 +5,7 @@ An HTTP function, since the framework's event signatures answer 400 to a message
 
 from __future__ import annotations
 
-from handlers import bootstrap
+from handlers import ahead
 from handlers.gcp.events import Request, deliveries, refs_of_push
 from handlers.records import Scanner, deadline, ended
 
@@ -21,4 +21,4 @@ def handle(request: Request) -> tuple[str, int]:
     return answer(PIPELINE, request.get_data(), PIPELINE.config.limits.request_wall_ms)
 
 
-PIPELINE = bootstrap.cold_start()
+PIPELINE = ahead.cold_start()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,8 +26,10 @@ from .control import Birth, Zygote, ZygoteGone
 from .index import Index
 from .protect import PROTECTIONS, make_opaque
 from .run import Run
-from .toolbox import Toolbox
 from .wire import Closed, Malformed, Overdue
+
+if TYPE_CHECKING:
+    from .toolbox import Toolbox
 
 _HELLO_S = 30.0
 _LAST_WORDS_S = 1.0
@@ -91,7 +93,7 @@ class Sandbox:
         self._old: list[Zygote] = []
         self.index = Index((), (), _nothing)
         self.broker_workers: list[str] = []
-        self.toolbox = Toolbox(config.sandbox.tools, self._declared_tools)
+        self._toolbox: Toolbox | None = None
 
     # -- starting ---------------------------------------------------------------------------------
 
@@ -123,7 +125,7 @@ class Sandbox:
             self._zygote.close()
             make_opaque()
             self._start = msgspec.structs.replace(self._start, broker_pid=os.getpid())
-            self.toolbox.move_in()
+            self._toolbox = None  # its place belongs to the process that this one was forked from
             self._zygotes = 0
             self._zygote = self._new_zygote()
             self._settle()
@@ -152,6 +154,16 @@ class Sandbox:
 
     def _declared_tools(self) -> set[str]:
         return self.index.tools()
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """What runs tools; made for the first one that is asked for."""
+        with self._lock:
+            if self._toolbox is None:
+                from .toolbox import Toolbox
+
+                self._toolbox = Toolbox(self._config.sandbox.tools, self._declared_tools)
+            return self._toolbox
 
     def attend(self, broker: PluginSource) -> None:
         """The plugins of the broker's own, for the last round of each payload."""
@@ -317,7 +329,8 @@ class Sandbox:
             self._busy.clear()
             self._end_old()
             self._zygote.close()
-            self.toolbox.close()
+            if self._toolbox is not None:
+                self._toolbox.close()
 
 
 def _check_names(config: Config) -> None:

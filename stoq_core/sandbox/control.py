@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import socket
 import sys
 import threading
@@ -19,18 +16,11 @@ from stoq_core.config import Config
 from stoq_core.errors import PluginLoadError, StoqError
 
 from . import messages as wire
+from . import spawn
 from .wire import Channel, Closed, Frame, Malformed, Overdue
 
 _START_S = 60.0
 _ANSWER_S = 30.0
-_BEGIN = """
-import json, sys
-sys.path[:0] = json.loads(sys.argv[1])
-from stoq_core.sandbox.zygote import main
-main(3)
-"""
-_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Where a runtime's own interpreter finds its libraries; the rest of the environment stays here."""
 
 
 class ZygoteGone(StoqError):
@@ -56,18 +46,18 @@ class Zygote:
     def __init__(self, start: wire.Start, python: str = sys.executable) -> None:
         """Start it, and do not wait for it."""
         self._lock = threading.RLock()
-        self._closed = False
+        self._closed = True
         self._births: deque[Birth] = deque()
         self._exits: dict[int, wire.Exited] = {}
         self._dismissed: set[int] = set()
-        self._owner = os.getpid()
-        mine, its = socket.socketpair()
         try:
-            self.pid = _spawn(python, its.fileno())
-        finally:
-            its.close()
-        self._channel = Channel(mine, takes_fds=False)
-        self._channel.send(0, wire.ENCODE(start))
+            self._process = spawn.take(python)
+        except OSError as error:
+            raise StoqError(f"the sandbox cannot be started with {python}: {error.strerror}") from None
+        self._closed = False
+        self._channel = Channel(self._process.sock, takes_fds=False)
+        with suppress(Closed):  # it died already: told when the first answer is read
+            self._channel.send(0, wire.ENCODE(start))
 
     def classes(self) -> list[wire.Facts]:
         """What the named plugins declare. Raises the zygote's own complaint."""
@@ -237,23 +227,9 @@ class Zygote:
             return
         self._closed = True
         self._channel.close()
-        if self._owner != os.getpid():  # a process that was forked from the broker: not its to end
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        spawn.end(self._process)
 
-
-def _spawn(python: str, fd: int) -> int:
-    """Run the zygote with an empty environment and one descriptor, 3."""
-    paths = [os.path.abspath(one) for one in sys.path if one and os.path.exists(one)]
-    words = [python, "-I", "-S", "-X", "utf8", "-c", _BEGIN, json.dumps(paths)]
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    actions = [(os.POSIX_SPAWN_DUP2, fd, 3)]
-    try:
-        return os.posix_spawn(python, words, kept, file_actions=actions)
-    except OSError as error:
-        raise StoqError(f"the sandbox cannot be started with {python}: {error.strerror}") from None
+    @property
+    def pid(self) -> int:
+        """Of the zygote's process."""
+        return self._process.pid

@@ -45,10 +45,6 @@ class Toolbox:
             os.chmod(self._place, 0o711)  # noqa: S103 - a tool of another user passes through to its folder
         return self._place
 
-    def move_in(self) -> None:
-        """The place belongs to the process that this one was forked from."""
-        self._place = None
-
     def close(self) -> None:
         """Remove it."""
         if self._place is not None:

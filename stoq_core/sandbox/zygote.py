@@ -85,8 +85,7 @@ class _Zygote:
         os.set_blocking(self._wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        gc.collect()
-        gc.freeze()
+        gc.freeze()  # the collector is off since the start (`spawn`), so nothing has to be looked through
         channel.send(wire.READY, wire.ENCODE(loaded))
 
     def _warm(self) -> None:

@@ -1,0 +1,15 @@
+"""The entry point of `stoq`: a scan's sandbox starts while the command line is still being imported."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command."""
+    if sys.argv[1:2] == ["scan"] and not {"--inline", "--help"}.intersection(sys.argv):
+        from handlers import ahead  # noqa: F401 - its import starts the sandbox's process
+
+    from handlers.local import cli
+
+    cli.main()
