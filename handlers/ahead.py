@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from stoq_core.sandbox import spawn
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 if os.environ.get("STOQ_SANDBOX__MODE") != "inline":
     spawn.ahead()
+gc.disable()  # imports make no garbage; whoever has made the pipeline turns it on again (`bootstrap.settled`)
 
 
 def cold_start() -> Pipeline:

@@ -27,10 +27,16 @@ REQUIRED = ("no_network", "parent_opaque")
 
 def cold_start() -> Pipeline:
     """The pipeline of a cloud function, from its environment; any mistake stops the start."""
-    config = configured(os.environ)
-    made = pipeline(_strict(config))
-    gc.freeze()  # what the start brought stays: later collections need not look through it
-    return made
+    try:
+        return pipeline(_strict(configured(os.environ)))
+    finally:
+        settled()
+
+
+def settled() -> None:
+    """The start is over: what it brought stays, and collections, on from now, do not look through it."""
+    gc.freeze()
+    gc.enable()
 
 
 def _strict(config: Config) -> Config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import glob
 import os
 import sys
@@ -92,7 +91,7 @@ def run(paths: list[str], asked: Asked, *, as_json: bool) -> int:
     tally = Tally()
     files = list(_files(paths, tally))
     pipeline = bootstrap.pipeline(config)
-    gc.freeze()  # as functions do
+    bootstrap.settled()
     try:
         _scan_all(files, asked, pipeline, tally, as_json=as_json)
     finally:

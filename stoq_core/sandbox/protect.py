@@ -69,6 +69,13 @@ def adopt_orphans() -> None:
         syscalls.libc().prctl(_SUBREAPER, ctypes.c_ulong(1), *_ZEROS)
 
 
+def prepare() -> None:
+    """In the zygote, while it waits for the config: what each child would do anew after its fork."""
+    with suppress(_Unavailable, OSError, KeyError):
+        seccomp.template(tool=False)
+        _bound_capabilities()
+
+
 _ZEROS = (ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
 
@@ -217,13 +224,19 @@ def _limit(bounds: Bounds, *, own_user: bool) -> None:
         resource.setrlimit(which, (value, value))
 
 
+def _bound_capabilities() -> None:
+    """No program that is run gains rights again (capabilities(7), bounding set); own rights stay."""
+    if not syscalls.supported():
+        raise _Unavailable("only Linux has them")
+    for one in range(64):
+        if syscalls.libc().prctl(_DROP_BOUND, ctypes.c_ulong(one), *_ZEROS) != 0:
+            return  # not root, or the last one
+
+
 def _drop_capabilities() -> None:
     if not syscalls.supported():
         raise _Unavailable("only Linux has them")
     libc = syscalls.libc()
-    for one in range(64):
-        if libc.prctl(_DROP_BOUND, ctypes.c_ulong(one), *_ZEROS) != 0:
-            break  # not root, or the last one
     header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
     if libc.capset(header, bytes(24)) != 0:
         raise syscalls.failure("capset")

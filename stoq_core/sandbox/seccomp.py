@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import struct
 from collections.abc import Iterable
@@ -25,12 +26,23 @@ _SET_NAME, _GET_NAME, _SET_VMA = 15, 16, 0x53564D41  # linux/prctl.h: what threa
 _SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX = 8, 10, 15  # linux/fcntl.h: would signal other processes
 
 
+_SOME_PID = 0xFFFFFFFE
+"""Stands in a template for the process's own id; no process has it."""
+
+
 def program(pid: int, *, tool: bool) -> bytes:
     """The filter for process `pid`; a tool may become a program and write files (Landlock says which)."""
+    own, some = (_instruction(_JUMP_EQUAL, one, 0, 1) for one in (pid, _SOME_PID))
+    return template(tool=tool).replace(some, own)
+
+
+@functools.cache
+def template(*, tool: bool) -> bytes:
+    """The filter for `_SOME_PID`, put together once."""
     code = [_load(_ARCHITECTURE_AT), *_unless(syscalls.MACHINES[os.uname().machine][1], _KILL_PROCESS)]
     code.append(_load(_NUMBER_AT))
     for name, number in syscalls.argued().items():
-        code += _block(number, _argued(name, pid, tool=tool))
+        code += _block(number, _argued(name, tool=tool))
     allowed = syscalls.reading()
     if tool:
         allowed |= syscalls.writing() | syscalls.starting()
@@ -52,14 +64,14 @@ def apply(code: bytes) -> None:
         raise syscalls.failure("seccomp")
 
 
-def _argued(name: str, pid: int, *, tool: bool) -> list[bytes]:
+def _argued(name: str, *, tool: bool) -> list[bytes]:
     """The answer to a call that depends on its arguments."""
     if name == "clone3":  # its flags stand in memory; without it, libraries use clone
         return [_refuse(errno.ENOSYS)]
     if name == "clone":
         return _if_any_bit(0, _CLONE_THREAD, _return(_ALLOW), errno.EPERM)
     if name in ("kill", "tgkill"):
-        return _if_one_of(0, [pid], errno.EPERM)
+        return _if_one_of(0, [_SOME_PID], errno.EPERM)
     if name == "prlimit64":
         return _if_one_of(0, [0], errno.EPERM)
     if name == "prctl":

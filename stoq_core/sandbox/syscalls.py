@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 
 # name: (x86_64, aarch64); None where that machine has no such call.
@@ -89,6 +90,7 @@ def argued() -> dict[str, int]:
     return _table(_ARGUED)
 
 
+@functools.cache
 def libc() -> ctypes.CDLL:
     """The C library, with errno kept."""
     return ctypes.CDLL(None, use_errno=True)

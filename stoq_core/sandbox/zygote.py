@@ -37,6 +37,7 @@ def main(fd: int) -> NoReturn:
     _silence(fd)
     protect.make_opaque()
     protect.adopt_orphans()
+    protect.prepare()
     channel = Channel(socket.socket(fileno=fd), takes_fds=True)
     try:
         _Zygote(channel).run()
