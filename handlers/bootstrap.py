@@ -6,17 +6,18 @@ import gc
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from stoq_core.body import anonymous_file
 from stoq_core.config import Config, load
 from stoq_core.errors import ConfigError
-from stoq_core.executor import Executor, Inline
-from stoq_core.pipeline import Broker, Pipeline
-from stoq_core.registry import Plugins, Registry
 from stoq_core.sandbox import spawn
+
+if TYPE_CHECKING:  # what is imported once the sandbox has begun
+    from stoq_core.executor import Executor
+    from stoq_core.pipeline import Broker, Pipeline
+    from stoq_core.registry import Plugins, Registry
 
 BUNDLE = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "STOQ_CONFIG"
@@ -75,6 +76,8 @@ def _with_rules(config: Config) -> Config:
 
 def registry(config: Config) -> Registry:
     """Shipped plugins, then those that the bundle was built with, then those of `plugin_paths`."""
+    from stoq_core.registry import Registry
+
     return Registry(BUNDLE / "plugins", _extra(config))
 
 
@@ -90,6 +93,9 @@ def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
     scratch = _scratch(config)
     if config.sandbox.mode == "process":
         return _sandboxed(config, found, scratch)
+    from stoq_core.pipeline import Pipeline
+    from stoq_core.registry import Plugins
+
     spawn.drop()
     found = found or registry(config)
     plugins = Plugins(found, config, resolve=secret)
@@ -101,6 +107,8 @@ def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
 
 def _inline(config: Config, plugins: Plugins) -> Executor:
     if config.scan.threads <= 1:
+        from stoq_core.executor import Inline
+
         return Inline(plugins)
     from stoq_core.threads import Threads
 
@@ -108,12 +116,16 @@ def _inline(config: Config, plugins: Plugins) -> Executor:
 
 
 def _sandboxed(config: Config, found: Registry | None, scratch: Path | None) -> Pipeline:
-    """The zygote loads the sandbox's plugins while this process opens its own."""
+    """The zygote loads the sandbox's plugins while this process imports the engine and opens its own."""
     from stoq_core.sandbox.client import Sandbox
-    from stoq_core.sandbox.index import BrokerPlugins
 
     executor = Sandbox(config, BUNDLE / "plugins", _extra(config))
     try:
+        executor.begin()
+        from stoq_core.pipeline import Pipeline
+        from stoq_core.registry import Plugins
+        from stoq_core.sandbox.index import BrokerPlugins
+
         found = found or registry(config)
         broker = _broker(config, found)
         executor.ready()
@@ -127,6 +139,8 @@ def _sandboxed(config: Config, found: Registry | None, scratch: Path | None) -> 
 
 
 def _broker(config: Config, found: Registry) -> Broker:
+    from stoq_core.pipeline import Broker
+
     made: dict[tuple[str, str], Any] = {}
 
     def plugin(kind: str, name: str) -> Any:
@@ -181,6 +195,8 @@ def _scratch(config: Config) -> Path | None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         message = f"scratch: {folder} is no folder that can be written to"
         raise ConfigError(message)
+    from stoq_core.body import anonymous_file
+
     os.close(anonymous_file(folder))
     return folder
 

@@ -15,9 +15,6 @@ import msgspec
 
 from stoq_core.config import Config
 from stoq_core.errors import ConfigError, StoqError
-from stoq_core.examine import PluginSource, Task
-from stoq_core.executor import Inline
-from stoq_core.journal import Entry
 from stoq_core.limits import MiB
 from stoq_core.options import did_you_mean
 
@@ -25,10 +22,13 @@ from . import messages as wire
 from .control import Birth, Zygote, ZygoteGone
 from .index import Index
 from .protect import PROTECTIONS, make_opaque
-from .run import Run
 from .wire import Closed, Malformed, Overdue
 
 if TYPE_CHECKING:
+    from stoq_core.examine import PluginSource, Task
+    from stoq_core.executor import Inline
+    from stoq_core.journal import Entry
+
     from .toolbox import Toolbox
 
 _HELLO_S = 30.0
@@ -59,9 +59,10 @@ class Seat:
 
 
 class Sandbox:
-    """An `Executor` over a zygote and its children; `ready` before the first payload.
+    """An `Executor` over a zygote and its children; `begin` and `ready` before the first payload.
 
-    Made early in a cold start: the zygote loads its plugins while the broker loads its own.
+    Made early in a cold start: after `begin` the zygote loads its plugins and forks while the broker
+    imports the engine and opens its own plugins. So nothing is imported here before it is used.
     """
 
     def __init__(
@@ -92,16 +93,28 @@ class Sandbox:
         self._zygote = self._new_zygote()
         self._old: list[Zygote] = []
         self.index = Index((), (), _nothing)
-        self.broker_workers: list[str] = []
+        self._broker_facts: list[wire.Facts] = []
         self._toolbox: Toolbox | None = None
 
     # -- starting ---------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Have the zygote load its plugins and fork children, without waiting for that."""
+        self._settle()
+        with suppress(ZygoteGone):  # `ready` hears why
+            while len(self._idle) < self.children:
+                self._idle.append(Seat(self._zygote, self._zygote.fork()))
+
     def ready(self) -> None:
         """Wait for the zygote. Raises what a bad deployment raises: `PluginLoadError`, `ConfigError`."""
-        self._settle()
-        self._fill()
-        seat = self._greeted(None)
+        try:
+            if not self._idle:
+                self.begin()
+            self._learn()
+            seat = self._greeted(None)
+        except BaseException:
+            self.close()
+            raise
         with self._lock:
             self._idle.insert(0, seat)
 
@@ -129,11 +142,12 @@ class Sandbox:
             self._zygotes = 0
             self._zygote = self._new_zygote()
             self._settle()
+            self._learn()
             self._pid = os.getpid()
 
     def _settle(self) -> None:
-        classes = self._zygote.classes()
-        self.broker_workers = [one.name for one in classes if one.runs == "broker"]
+        """Send the settings of the sandbox's own plugins, once it is known which those are."""
+        self._broker_facts = [one for one in self._zygote.classes() if one.runs == "broker"]
         limits = self._config.limits
         settings = wire.Settings(
             config=b"",
@@ -141,9 +155,16 @@ class Sandbox:
             payload_bytes=limits.payload_bytes,
             cpu_s=2 * limits.request_wall_ms // 1000 + 60,
         )
-        loaded = self._zygote.settle(_for_zygote(self._config, self.broker_workers), settings)
-        broker = [one for one in classes if one.runs == "broker"]
-        self.index = Index(self._config.scan.always, [*loaded, *broker], self._described)
+        self._zygote.settle(_for_zygote(self._config, self.broker_workers), settings)
+
+    def _learn(self) -> None:
+        loaded = self._zygote.loaded()
+        self.index = Index(self._config.scan.always, [*loaded, *self._broker_facts], self._described)
+
+    @property
+    def broker_workers(self) -> list[str]:
+        """The configured workers that run in the broker, by name."""
+        return [one.name for one in self._broker_facts]
 
     def _described(self, name: str) -> wire.Facts:
         facts = self._zygote.describe(name)
@@ -167,6 +188,8 @@ class Sandbox:
 
     def attend(self, broker: PluginSource) -> None:
         """The plugins of the broker's own, for the last round of each payload."""
+        from stoq_core.executor import Inline
+
         self._broker = Inline(broker)
 
     @property
@@ -224,6 +247,7 @@ class Sandbox:
         self._old.append(self._zygote)
         self._zygote = self._new_zygote()
         self._settle()
+        self._learn()
         self._end_old()
 
     def _end_old(self) -> None:
@@ -318,6 +342,8 @@ class Sandbox:
         if task.runs == "broker":
             assert self._broker is not None
             return self._broker.start(task)
+        from .run import Run
+
         return Run(self, task)
 
     def close(self) -> None:

@@ -47,6 +47,7 @@ class Zygote:
         """Start it, and do not wait for it."""
         self._lock = threading.RLock()
         self._closed = True
+        self._settled = False
         self._births: deque[Birth] = deque()
         self._exits: dict[int, wire.Exited] = {}
         self._dismissed: set[int] = set()
@@ -63,11 +64,16 @@ class Zygote:
         """What the named plugins declare. Raises the zygote's own complaint."""
         return self._facts(self._expect(wire.CLASSES))
 
-    def settle(self, config: Config, settings: wire.Settings) -> list[wire.Facts]:
-        """Send the plugins' settings; the facts of all that are loaded."""
+    def settle(self, config: Config, settings: wire.Settings) -> None:
+        """Send the plugins' settings; children can be asked for from now on."""
         settings.config = msgspec.msgpack.encode(config)
         self._channel.send(wire.SETTINGS, wire.ENCODE(settings))
-        return self._facts(self._expect(wire.READY))
+
+    def loaded(self) -> list[wire.Facts]:
+        """The facts of all plugins that were loaded. Raises the zygote's own complaint."""
+        facts = self._facts(self._expect(wire.READY))
+        self._settled = True
+        return facts
 
     def _expect(self, kind: int) -> Frame:
         try:
@@ -133,7 +139,7 @@ class Zygote:
 
     def _catch_up(self) -> None:
         """Take in all that the zygote has said, so that it never waits for this process."""
-        while self._channel.readable:
+        while self._settled and self._channel.readable:
             self._hear(_ANSWER_S)
 
     def end_of(self, birth: Birth, wait_s: float) -> wire.Exited:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stoq_core.errors import PluginLoadError
-from stoq_core.registry import Plugins
 
 from .messages import Facts
+
+if TYPE_CHECKING:
+    from stoq_core.registry import Plugins
 
 
 class Index:

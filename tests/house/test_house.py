@@ -51,9 +51,11 @@ def test_tests_state_their_requirement() -> None:
 
 
 def test_public_names_are_sorted_and_there() -> None:
-    """`stoq_core.__all__` is sorted and each name exists."""
+    """`stoq_core.__all__` is sorted, and each name can be had; any other one is refused as usual."""
     assert list(stoq_core.__all__) == sorted(stoq_core.__all__)
     assert all(hasattr(stoq_core, one) for one in stoq_core.__all__)
+    assert set(stoq_core.__all__) <= set(dir(stoq_core))
+    assert not hasattr(stoq_core, "Plugins")
 
 
 def test_locks_name_no_address() -> None:
