@@ -188,7 +188,10 @@ class _Scan:
         for node in itertools.islice(self.queue, self.executor.ahead + 1 if self.executor.ahead else 0):
             if node.state == "queued" and node.run is None and node.holder is None and self._due(node):
                 task = self._task(node)
-                node.run = (task, self.executor.start(task))
+                run = self.executor.start_ahead(task)
+                if run is None:
+                    return
+                node.run = (task, run)
 
     def _drain(self, parent: Node) -> None:
         """Examine what waits below `parent` now, so that its bytes can go (semantics 11)."""
@@ -239,10 +242,7 @@ class _Scan:
         taken = 0
         spent_bytes = spent_children = 0
         run: Iterator[Entry] = entries if entries is not None else self.executor.start(task)
-        while True:
-            entry = next(run, None)
-            if entry is None:
-                break
+        while (entry := next(run, None)) is not None:
             child = entry.emit if isinstance(entry, Emitted) and isinstance(entry.emit, Child) else None
             if child is not None:
                 spent_bytes += child.body.size

@@ -21,6 +21,9 @@ class Executor(Protocol):
     def start(self, task: Task) -> Iterator[Entry]:
         """Begin; the entries come in order, and the work pauses while nobody takes them."""
 
+    def start_ahead(self, task: Task) -> Iterator[Entry] | None:
+        """The same for a task whose entries are wanted later; None while there is no room for it."""
+
     def rest(self, request: str) -> None:
         """The request of that scan id is over; what it used may be let go of."""
 
@@ -45,6 +48,9 @@ class Inline:
     def start(self, task: Task) -> Iterator[Entry]:
         """Nothing runs before the first entry is taken."""
         return examine(task, self._plugins)
+
+    def start_ahead(self, task: Task) -> None:
+        """There is no room: nothing runs but what is waited for."""
 
     def rest(self, request: str) -> None:
         """Nothing to let go of."""

@@ -31,6 +31,10 @@ class Threads:
         """Runs at once, up to a few entries ahead."""
         return _ThreadRun(lambda: examine(task, self._plugins))
 
+    def start_ahead(self, task: Task) -> Iterator[Entry]:
+        """The same."""
+        return self.start(task)
+
     def rest(self, request: str) -> None:
         """Threads end with their tasks."""
 

@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 import sys
+import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +18,7 @@ from stoq_core.body import Body
 from stoq_core.errors import PluginError
 from stoq_core.examine import Task, examine
 from stoq_core.job import Child
-from stoq_core.journal import Dispatched, Emitted, Entry, Finished
+from stoq_core.journal import Emitted, Entry, Started
 from stoq_core.limits import Deadline
 from stoq_core.payload import Payload, PayloadMeta
 from stoq_core.registry import Plugins
@@ -25,57 +27,81 @@ from stoq_core.watchdog import Overtime
 
 from . import messages as wire
 from . import protect
+from .draft import Draft, one
 from .entries import resumed, to_wire
 from .wire import Channel, Frame
 
 _TASK = msgspec.msgpack.Decoder(wire.Task)
 _HARD_S = 0.5
-_AGAIN_S = 0.05
+_TICK_S = 0.05
+_LATE_S = 0.02
+"""So long an entry waits at the most while further ones come."""
 
 
 class Alarm:
     """The watchdog of a process with one thread: a timer raises `Overtime`, a second one kills.
 
-    The second counts processor time and has the default action, so that it also ends a loop in C.
+    The first ticks while there is work and looks whether the time is up; so a step costs no system call
+    unless it has less time than a tick. The second counts processor time and has the default action, so
+    that it also ends a loop in C; it is set anew once that makes a difference.
     """
 
     def __init__(self) -> None:
         """Take over SIGALRM."""
-        self._armed = False
+        self._armed = self._ticks = False
+        self._until = self._kill_at = 0.0
         signal.signal(signal.SIGALRM, self._ring)
+        signal.siginterrupt(signal.SIGALRM, False)  # noqa: FBT003 - positional; a tick disturbs no library
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
     def arm(self, wall_s: float) -> None:
         """From now on, `Overtime` is raised once `wall_s` has passed, again and again."""
+        now = time.monotonic()
+        self._until = now + wall_s
         self._armed = True
-        signal.setitimer(signal.ITIMER_PROF, wall_s + _HARD_S)
-        signal.setitimer(signal.ITIMER_REAL, max(wall_s, 1e-6), _AGAIN_S)
+        if not 0 <= self._kill_at - self._until - _HARD_S / 2 <= _HARD_S / 2:
+            self._kill_at = self._until + _HARD_S
+            signal.setitimer(signal.ITIMER_PROF, wall_s + _HARD_S)
+        if not self._ticks or wall_s < _TICK_S:
+            self._ticks = True
+            signal.setitimer(signal.ITIMER_REAL, max(1e-6, min(wall_s, _TICK_S)), _TICK_S)
 
     def disarm(self) -> None:
         """Stop watching."""
         self._armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.setitimer(signal.ITIMER_PROF, 0)
 
     def _ring(self, _number: int, _frame: Any) -> None:
-        if self._armed:
+        if not self._armed:
+            self._ticks = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        elif time.monotonic() >= self._until:
             raise Overtime
 
 
 class Outbox:
-    """Entries on their way out. Nothing a plugin has said is held back while plugin code runs."""
+    """Entries on their way out, several in a frame.
 
-    def __init__(self, channel: Channel) -> None:
+    All is sent before a plugin begins: the broker always knows which one runs, and no plugin can take
+    back what another one found. What a plugin says itself waits in the draft, which outlives this process,
+    until the plugin ends, the draft is full or it is time.
+    """
+
+    def __init__(self, channel: Channel, draft: Draft) -> None:
         """Write to `channel`."""
         self._channel = channel
-        self._entries: list[wire.Entry] = []
+        self._draft = draft
+        self._sent_at = time.monotonic()
 
     def add(self, entry: Entry) -> None:
-        """Send the entry, or keep it for the next one where no plugin can fail in between."""
+        """Take the entry; send what waits if it must not wait any longer."""
         if isinstance(entry, Emitted) and isinstance(entry.emit, Child):
             self._bytes_of(entry.emit.body)
-        self._entries.append(to_wire(entry))
-        if not isinstance(entry, (Dispatched, Finished)):
+        encoded = wire.ENCODE(to_wire(entry))
+        if not self._draft.add(encoded):
+            self.flush()
+            if not self._draft.add(encoded):
+                self._send(one(encoded))
+        if isinstance(entry, Started) or time.monotonic() - self._sent_at > _LATE_S:
             self.flush()
 
     def _bytes_of(self, body: Body) -> None:
@@ -90,10 +116,21 @@ class Outbox:
             self._channel.send(wire.BODY, view[at : at + wire.PART_BYTES])
 
     def flush(self) -> None:
-        """Send what is kept."""
-        if self._entries:
-            self._channel.send(wire.ENTRIES, wire.ENCODE(self._entries))
-            self._entries.clear()
+        """Send what waits."""
+        if len(self._draft):
+            self._send(self._draft.frame())
+
+    def done(self, done: wire.Done) -> None:
+        """Send what waits and that this was all, at once."""
+        frames = [(wire.ENTRIES, self._draft.frame())] if len(self._draft) else []
+        self._channel.send_all([*frames, (wire.DONE, wire.ENCODE(done))])
+        if frames:
+            self._draft.sent()
+
+    def _send(self, entries: bytes) -> None:
+        self._channel.send(wire.ENTRIES, entries)
+        self._draft.sent()
+        self._sent_at = time.monotonic()
 
 
 class RemoteTools:
@@ -103,7 +140,19 @@ class RemoteTools:
         """Ask over `channel`, after what is in `outbox`."""
         self._channel = channel
         self._outbox = outbox
+        self._early: deque[Frame] = deque()
         self.payload: Payload | None = None
+
+    def next_task(self) -> Frame:
+        """The next payload's frame; it may have come while a tool was waited for."""
+        return self._early.popleft() if self._early else self._channel.receive(most=1 << 30)
+
+    def _answer(self) -> Frame:
+        while True:
+            frame = self._channel.receive(most=1 << 30)
+            if frame.kind != wire.TASK:
+                return frame
+            self._early.append(frame)
 
     def run(self, call: ToolCall) -> ToolRun:
         """See `ToolRunner`. The alarm is held meanwhile: the broker keeps the tool's time."""
@@ -127,7 +176,7 @@ class RemoteTools:
             for one in bodies:
                 if one is not own:
                     self._outbox.body(one)
-            return _tool_run(self._channel.receive(most=1 << 30))
+            return _tool_run(self._answer())
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
 
@@ -146,27 +195,28 @@ def _tool_run(frame: Frame) -> ToolRun:
     )
 
 
-def serve(channel: Channel, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]) -> None:
+def serve(
+    channel: Channel, draft: Draft, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]
+) -> None:
     """Until the broker hangs up. Everything was given up before this begins."""
     guarded.keep_time_by(Alarm())
-    outbox = Outbox(channel)
+    outbox = Outbox(channel, draft)
     tools = RemoteTools(channel, outbox)
     plugins.tools = tools
     base = protect.mapped_bytes() + bounds.memory_bytes
     channel.send(wire.HELLO, wire.ENCODE(wire.Hello(missing)))
     while True:
-        frame = channel.receive(most=1 << 30)
+        frame = tools.next_task()
         task, entries = _task_of(frame)
         payload: Payload = task.payload
         tools.payload = payload
         protect.bound_memory(base + payload.size)
         for entry in examine(task, plugins, entries):
             outbox.add(entry)
-        outbox.flush()
         tools.payload = None
         payload.body.release()
         del task, payload, entries, frame
-        channel.send(wire.DONE, wire.ENCODE(wire.Done(_peak_bytes())))
+        outbox.done(wire.Done(_peak_bytes()))
 
 
 def _task_of(frame: Frame) -> tuple[Task, Iterator[Entry]]:
@@ -184,7 +234,7 @@ def _task_of(frame: Frame) -> tuple[Task, Iterator[Entry]]:
     task = Task(
         payload=payload,
         limits=sent.limits,
-        deadline=Deadline.after_ms(sent.left_ms),
+        deadline=Deadline(sent.until_s),
         bytes_left=sent.bytes_left,
         children_left=sent.children_left,
         start=sent.start,
@@ -201,11 +251,13 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def run(channel: Channel, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]) -> None:
+def run(
+    channel: Channel, draft: Draft, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]
+) -> None:
     """`serve`, and then the end of this process, whatever happens."""
     code = 70
     try:
-        serve(channel, plugins, bounds, missing)
+        serve(channel, draft, plugins, bounds, missing)
     except BaseException as error:  # noqa: BLE001 - nothing may come back into the zygote's code
         code = 0 if type(error).__name__ == "Closed" else 71
     finally:

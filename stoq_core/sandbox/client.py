@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from stoq_core.config import Config
-from stoq_core.errors import ConfigError, StoqError
+from stoq_core.errors import ConfigError
 from stoq_core.limits import MiB
 from stoq_core.options import did_you_mean
 
 from . import messages as wire
-from .control import Birth, Zygote, ZygoteGone
+from .control import Zygote, ZygoteGone
 from .index import Index
 from .protect import PROTECTIONS, make_opaque
-from .wire import Closed, Malformed, Overdue
+from .seats import Seat, Seats
 
 if TYPE_CHECKING:
     from stoq_core.examine import PluginSource, Task
@@ -31,31 +30,12 @@ if TYPE_CHECKING:
 
     from .toolbox import Toolbox
 
-_HELLO_S = 30.0
-_LAST_WORDS_S = 1.0
-_MOST_STILLBORN = 20
-_SURELY_ALIVE_S = 0.005  # one that spoke just now; should it be dead, its payload goes to another
 _MOST_ZYGOTES = 5
 _RESERVATIONS = 256 * MiB
 """Address space that threads and allocators reserve but do not use."""
 
 
 _MOVING = threading.Lock()
-
-
-class Seat:
-    """One child and what it has done so far."""
-
-    __slots__ = ("birth", "greeted", "owner", "payloads", "seen_at", "zygote")
-
-    def __init__(self, zygote: Zygote, birth: Birth) -> None:
-        """A child that has been asked for."""
-        self.zygote = zygote
-        self.birth = birth
-        self.greeted = False
-        self.owner: str | None = None
-        self.payloads = 0
-        self.seen_at = 0.0
 
 
 class Sandbox:
@@ -73,11 +53,8 @@ class Sandbox:
         make_opaque()
         self._config = config
         self._python = python
-        self._lock = threading.RLock()
-        self._idle: list[Seat] = []
-        self._busy: set[Seat] = set()
         self._zygotes = 0
-        self._missing: dict[str, str] | None = None
+        self._begun = self._ready = False
         self._broker: Inline | None = None
         self._pid = os.getpid()
         self._start = wire.Start(
@@ -89,7 +66,8 @@ class Sandbox:
             broker_pid=os.getpid(),
         )
         self.children = config.sandbox.children or _cores()
-        self.ahead = max(0, self.children - 1)
+        self.seats = Seats(config.sandbox, self.children, self._born)
+        self.ahead = 2 * self.children - 1
         self._zygote = self._new_zygote()
         self._old: list[Zygote] = []
         self.index = Index((), (), _nothing)
@@ -101,22 +79,20 @@ class Sandbox:
     def begin(self) -> None:
         """Have the zygote load its plugins and fork children, without waiting for that."""
         self._settle()
+        self._begun = True
         with suppress(ZygoteGone):  # `ready` hears why
-            while len(self._idle) < self.children:
-                self._idle.append(Seat(self._zygote, self._zygote.fork()))
+            self.seats.fill()
 
     def ready(self) -> None:
         """Wait for the zygote. Raises what a bad deployment raises: `PluginLoadError`, `ConfigError`."""
         try:
-            if not self._idle:
+            if not self._begun:
                 self.begin()
             self._learn()
-            seat = self._greeted(None)
+            self.seats.greet_one()
         except BaseException:
             self.close()
             raise
-        with self._lock:
-            self._idle.insert(0, seat)
 
     def _new_zygote(self) -> Zygote:
         self._zygotes += 1
@@ -131,10 +107,9 @@ class Sandbox:
         with _MOVING:
             if self._pid == os.getpid():
                 return
-            self._lock = threading.RLock()
-            for seat in (*self._idle, *self._busy):
-                seat.birth.channel.close()  # this process's copy of the socket
-            self._idle, self._busy, self._old = [], set(), []
+            self.seats.abandon()
+            self.seats = Seats(self._config.sandbox, self.children, self._born)
+            self._old = []
             self._zygote.close()
             make_opaque()
             self._start = msgspec.structs.replace(self._start, broker_pid=os.getpid())
@@ -160,6 +135,7 @@ class Sandbox:
     def _learn(self) -> None:
         loaded = self._zygote.loaded()
         self.index = Index(self._config.scan.always, [*loaded, *self._broker_facts], self._described)
+        self._ready = True
 
     @property
     def broker_workers(self) -> list[str]:
@@ -169,7 +145,7 @@ class Sandbox:
     def _described(self, name: str) -> wire.Facts:
         facts = self._zygote.describe(name)
         if facts.threads:  # it started one, and a process with two must not fork
-            with self._lock:
+            with self.seats.lock:
                 self._again()
         return facts
 
@@ -179,7 +155,7 @@ class Sandbox:
     @property
     def toolbox(self) -> Toolbox:
         """What runs tools; made for the first one that is asked for."""
-        with self._lock:
+        with self.seats.lock:
             if self._toolbox is None:
                 from .toolbox import Toolbox
 
@@ -195,55 +171,26 @@ class Sandbox:
     @property
     def facts(self) -> dict[str, Any]:
         """What `stats.sandbox` says: the protections in force, what is missing and why."""
-        missing = self._missing or {}
+        missing = self.seats.missing
         held = [name for name in PROTECTIONS if name not in missing]
         return {"mode": "process", "protections": held, "missing": missing, "children": self.children}
 
     # -- children ---------------------------------------------------------------------------------
 
-    def take(self, owner: str) -> Seat:
-        """A child for a payload of request `owner`; a new one where none is idle."""
-        if self._pid != os.getpid():
-            self._move_in()
-        seat = self._greeted(owner)
-        seat.owner = owner
-        with self._lock:
-            self._busy.add(seat)
-        return seat
-
-    def _greeted(self, owner: str | None) -> Seat:
-        """A child that has said what protects it."""
-        for _ in range(_MOST_STILLBORN):
-            seat = self._take_idle(owner)
-            if seat.greeted or self._greet(seat):
-                return seat
-        raise ZygoteGone("children end before they begin; `stoq doctor` may say why")
-
-    def _take_idle(self, owner: str | None) -> Seat:
-        shared = self._config.sandbox.share_children
-        with self._lock:
-            for seat in list(self._idle):
-                if shared or seat.owner in (None, owner):
-                    self._idle.remove(seat)
-                    fresh = time.monotonic() - seat.seen_at < _SURELY_ALIVE_S
-                    if fresh or not seat.birth.channel.hung_up:
-                        return seat
-                    self.retire(seat)  # it was killed while it had nothing to do
-            return self._born()
-
     def _born(self) -> Seat:
+        """A new child, of a new zygote where there must be one."""
         for _ in range(2):
             try:
                 return Seat(self._zygote, self._zygote.fork())
             except ZygoteGone:
+                if not self._ready:
+                    raise
                 self._again()
         raise ZygoteGone("the sandbox's zygote ends at once")
 
     def _again(self) -> None:
         """A new zygote; the old one, if it lives, ends with the last of its children that is at work."""
-        for seat in self._idle:
-            self.retire(seat)
-        self._idle.clear()
+        self.seats.retire_idle()
         self._old.append(self._zygote)
         self._zygote = self._new_zygote()
         self._settle()
@@ -251,89 +198,21 @@ class Sandbox:
         self._end_old()
 
     def _end_old(self) -> None:
-        at_work = {id(seat.zygote) for seat in self._busy}
-        for zygote in [one for one in self._old if id(one) not in at_work]:
+        at_work = self.seats.at_work()
+        for zygote in [one for one in self._old if one not in at_work]:
             self._old.remove(zygote)
             zygote.close()
 
-    def _greet(self, seat: Seat) -> bool:
-        """Hear a new child's first word; false if there is none. Raises for a protection that must be."""
-        try:
-            frame = seat.birth.channel.receive(_HELLO_S)
-            hello = msgspec.msgpack.decode(frame.data, type=wire.Hello)
-        except (Closed, Overdue, Malformed, msgspec.MsgspecError):
-            self.bury(seat)
-            return False
-        seat.greeted = True
-        self._missing = hello.missing
-        lacking = [one for one in self._config.sandbox.require or () if one in hello.missing]
-        lacking = [one for one in lacking if one not in self._config.sandbox.accept_missing]
-        if lacking:
-            self.retire(seat)
-            why = "; ".join(f"{one} ({PROTECTIONS[one]}): {hello.missing[one]}" for one in lacking)
-            raise StoqError(
-                f"this machine cannot protect what it must: {why}. Name it in sandbox.accept_missing to scan"
-                " all the same, or see `stoq doctor`"
-            )
-        return True
-
-    def give_back(self, seat: Seat, done: wire.Done) -> None:
-        """A child has done its payload: it may have the next one, unless it has had enough."""
-        with self._lock:
-            self._busy.discard(seat)
+    def done(self, seat: Seat, done: wire.Done) -> None:
+        """A child has examined a payload to its end."""
         self._zygotes = 0
-        seat.payloads += 1
-        seat.seen_at = time.monotonic()
-        settings = self._config.sandbox
-        grown = done.resident_bytes > settings.recycle_bytes
-        if grown or seat.payloads >= settings.recycle_payloads or seat.zygote is not self._zygote:
-            self.retire(seat)
-        else:
-            with self._lock:
-                self._idle.insert(0, seat)
+        self.seats.give_back(seat, done, self._zygote)
 
-    def retire(self, seat: Seat) -> None:
-        """A child has had enough."""
-        seat.zygote.dismiss(seat.birth)
-
-    def bury(self, seat: Seat, *, hung_up: bool = False) -> wire.Exited | None:
-        """Kill a child; how it ended, or None if nobody can say or it was alive when it `hung_up`."""
-        with self._lock:
-            self._busy.discard(seat)
-        try:
-            if hung_up:
-                with suppress(Overdue):
-                    return seat.zygote.end_of(seat.birth, _LAST_WORDS_S)
-                seat.zygote.kill(seat.birth)
-                return None
-            return seat.zygote.kill(seat.birth)
-        except (StoqError, Overdue):
-            return None
-        finally:
-            seat.birth.channel.close()
-
-    def rest(self, owner: str) -> None:
-        """A request is over: no child that saw its bytes sees another's, unless the config says so."""
-        with self._lock:
-            left = [seat for seat in self._busy if seat.owner == owner]
-        for seat in left:  # it worked ahead, and time ran out
-            self.bury(seat)
-        with self._lock:
+    def rest(self, request: str) -> None:
+        """A request is over (`Seats.rest`)."""
+        self.seats.rest(request)
+        with self.seats.lock:
             self._end_old()
-        if self._config.sandbox.share_children:
-            return
-        with self._lock:
-            used = [seat for seat in self._idle if seat.owner == owner]
-            self._idle = [seat for seat in self._idle if seat.owner != owner]
-            for seat in used:
-                self.retire(seat)
-            with suppress(StoqError):  # whoever needs a child says it
-                self._fill()
-
-    def _fill(self) -> None:
-        """Have children ready for the next request."""
-        while len(self._idle) < self.children:
-            self._idle.append(self._born())
 
     # -- Executor ---------------------------------------------------------------------------------
 
@@ -344,15 +223,29 @@ class Sandbox:
             return self._broker.start(task)
         from .run import Run
 
-        return Run(self, task)
+        return Run(self, task, self.take(task.request))
+
+    def start_ahead(self, task: Task) -> Iterator[Entry] | None:
+        """Begin in a child that is idle, or give the payload to one that comes to it next."""
+        if self._pid != os.getpid():
+            self._move_in()
+        seat = self.seats.join(task.request)
+        if seat is None:
+            return None
+        from .run import Run
+
+        return Run(self, task, seat)
+
+    def take(self, request: str) -> Seat:
+        """A child that begins at once."""
+        if self._pid != os.getpid():
+            self._move_in()
+        return self.seats.take(request)
 
     def close(self) -> None:
         """End everything."""
-        with self._lock:
-            for seat in (*self._idle, *self._busy):
-                self.retire(seat)
-            self._idle.clear()
-            self._busy.clear()
+        self.seats.close()
+        with self.seats.lock:
             self._end_old()
             self._zygote.close()
             if self._toolbox is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -15,8 +16,8 @@ import msgspec
 from stoq_core.config import Config
 from stoq_core.errors import PluginLoadError, StoqError
 
+from . import draft, spawn
 from . import messages as wire
-from . import spawn
 from .wire import Channel, Closed, Frame, Malformed, Overdue
 
 _START_S = 60.0
@@ -30,14 +31,22 @@ class ZygoteGone(StoqError):
 class Birth:
     """A child that was asked for: its channel can be used at once, its process id comes later."""
 
-    __slots__ = ("channel", "dismissed", "error", "pid")
+    __slots__ = ("channel", "dismissed", "draft", "error", "pid")
 
-    def __init__(self, channel: Channel) -> None:
-        """`channel` is the broker's end."""
+    def __init__(self, channel: Channel, draft: int | None = None) -> None:
+        """`channel` is the broker's end; `draft` the descriptor of what the child has not sent yet."""
         self.channel = channel
+        self.draft = draft
         self.pid: int | None = None
         self.error = ""
         self.dismissed = False
+
+    def close(self) -> None:
+        """Hang up."""
+        self.channel.close()
+        draft, self.draft = self.draft, None
+        if draft is not None:
+            os.close(draft)
 
 
 class Zygote:
@@ -96,14 +105,15 @@ class Zygote:
     def fork(self) -> Birth:
         """Ask for a child and go on."""
         mine, its = socket.socketpair()
-        birth = Birth(Channel(mine, takes_fds=False))
+        birth = Birth(Channel(mine, takes_fds=False), draft.make())
+        assert birth.draft is not None
         try:
             with self._lock, its:
                 self._catch_up()
                 self._births.append(birth)
-                self._send(wire.FORK, None, (its.fileno(),))
+                self._send(wire.FORK, None, (its.fileno(), birth.draft))
         except StoqError:
-            mine.close()
+            birth.close()
             raise
         return birth
 
@@ -124,7 +134,7 @@ class Zygote:
 
     def dismiss(self, birth: Birth) -> None:
         """Hang up on a child and have it killed, without waiting: it may have been taken over."""
-        birth.channel.close()
+        birth.close()
         birth.dismissed = True
         with self._lock, suppress(ZygoteGone):
             self._catch_up()

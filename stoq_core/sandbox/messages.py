@@ -29,7 +29,10 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class Task(msgspec.Struct, array_like=True):
-    """One payload for a child. `content` is None where a descriptor comes with the frame."""
+    """One payload for a child. `content` is None where a descriptor comes with the frame.
+
+    `until_s` is the deadline on the system's monotonic clock: a child may come to it later.
+    """
 
     payload_id: str
     content: bytes | None
@@ -39,7 +42,7 @@ class Task(msgspec.Struct, array_like=True):
     extracted_from: str | None
     extracted_by: str | None
     limits: RequestLimits
-    left_ms: float
+    until_s: float
     bytes_left: int
     children_left: int
     start: list[str]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,9 +23,11 @@ from .entries import Received
 from .wire import Channel, Closed, Frame, Malformed, Overdue
 
 if TYPE_CHECKING:
-    from .client import Sandbox, Seat
+    from .client import Sandbox
+    from .seats import Seat
 
 _INLINE_BYTES = 256 * 1024
+_WAITING_BYTES = 32 * 1024  # in a socket's buffer, while the child is at another payload and reads nothing
 _GRACE_S = 1.0
 _LATE_S = 0.5
 _SEND_S = 30.0
@@ -35,10 +39,10 @@ _TOOL = msgspec.msgpack.Decoder(wire.ToolAsked)
 
 
 class Run(Iterator[Entry]):
-    """The entries of one task; made by `Sandbox.start`, which sends the payload off at once."""
+    """The entries of one task; its payload is sent off at once, to a child that may still have another."""
 
-    def __init__(self, sandbox: Sandbox, task: Task) -> None:
-        """Take a child and send it the task."""
+    def __init__(self, sandbox: Sandbox, task: Task, seat: Seat) -> None:
+        """Send the task to the child in `seat`."""
         self._sandbox = sandbox
         self._task = task
         dispatchers = {one.name for one in sandbox.index.dispatchers}
@@ -46,15 +50,16 @@ class Run(Iterator[Entry]):
         self._ready: deque[Entry] = deque()
         self._body: BodyWriter | None = None
         self._deaths = self._idle_deaths = 0
+        self._over = False
         self._seat: Seat | None = None
-        self._begin()
+        self._begin(seat)
 
     def __next__(self) -> Entry:
         while not self._ready:
-            if self._seat is None:
+            if self._over:
                 raise StopIteration
             try:
-                self._hear(self._seat)
+                self._hear(self._at_work())
             except (Closed, Overdue, Malformed, msgspec.MsgspecError) as error:
                 self._bury(error)
         return self._ready.popleft()
@@ -62,53 +67,84 @@ class Run(Iterator[Entry]):
     def close(self) -> None:
         """Nobody wants the rest."""
         self._ready.clear()
-        if self._seat is not None:
-            self._sandbox.bury(self._seat)
-            self._seat = None
+        self._over = True
+        seat, self._seat = self._seat, None
+        if seat is None:
+            return
+        if seat.line[0] is self:
+            self._sandbox.seats.end(seat)
+        else:
+            self._sandbox.seats.leave(seat, self)
 
-    def _begin(self) -> None:
+    def unseat(self) -> None:
+        """The child is gone before it came to this payload."""
+        self._seat = None
+
+    def _begin(self, seat: Seat) -> None:
         """Send the payload and the journal so far to a child."""
-        seat = self._seat = self._sandbox.take(self._task.request)
-        channel = seat.birth.channel
+        waits = bool(seat.line)
+        self._seat = seat
+        seat.line.append(self)
         self._body = None
-        self._first_byte = channel.received_bytes
-        self._plugin_begins(channel)
-        frame, fds, opened = _frame_of(self._task, self._received.sent)
+        self._first_byte: int | None = None
+        inline_bytes = _WAITING_BYTES if waits else _INLINE_BYTES
+        frame, fds, opened = _frame_of(self._task, self._received.sent, inline_bytes)
         try:
-            channel.send(wire.TASK, frame, fds, _SEND_S)
+            seat.birth.channel.send(wire.TASK, frame, fds, _SEND_S)
         except (Closed, Overdue):
             pass  # found out, and told, when the first entry is read
         finally:
             for fd in opened:
                 os.close(fd)
 
+    def _at_work(self) -> Seat:
+        """The child whose next words are of this payload; another one, where its own has not come to it.
+
+        That is so if it died before, or if the engine wants this payload while the one before waits for it.
+        """
+        if self._seat is not None and self._seat.line[0] is not self:
+            self._sandbox.seats.leave(self._seat, self)
+            self._seat = None
+        if self._seat is None:
+            self._begin(self._sandbox.take(self._task.request))
+        assert self._seat is not None
+        if self._first_byte is None:
+            self._first_byte = self._seat.birth.channel.received_bytes
+            self._plugin_begins(self._seat.birth.channel)
+        return self._seat
+
     def _hear(self, seat: Seat) -> None:
         """Take in one frame; at the last one the child is free again."""
         channel = seat.birth.channel
         frame = channel.receive(self._wait_s(channel))
-        if channel.received_bytes - self._first_byte > _SLACK_BYTES + 2 * self._task.bytes_left:
+        if channel.received_bytes - (self._first_byte or 0) > _SLACK_BYTES + 2 * self._task.bytes_left:
             raise _Flood
         if frame.kind == wire.ENTRIES:
-            self._take(frame, channel)
+            self._take(frame.data, channel)
+            seat.frames += 1
         elif frame.kind == wire.BODY:
             self._part(frame)
         elif frame.kind == wire.TOOL:
             asked, left_ms = _TOOL.decode(frame.data), self._wait_s(channel) * 1000
             self._sandbox.toolbox.answer(seat.zygote, channel, asked, self._task.payload.body, left_ms)
         elif frame.kind == wire.DONE:
-            self._seat = None
-            self._sandbox.give_back(seat, _DONE.decode(frame.data))
+            self._end()
+            self._sandbox.done(seat, _DONE.decode(frame.data))
         else:
             raise Malformed(f"a frame of kind {frame.kind}")
 
-    def _take(self, frame: Frame, channel: Channel) -> None:
-        for entry in wire.ENTRIES_DECODER.decode(frame.data):
+    def _end(self) -> None:
+        self._seat = None
+        self._over = True
+
+    def _take(self, entries: bytes, channel: Channel) -> None:
+        for entry in wire.ENTRIES_DECODER.decode(entries):
             body = None
             if isinstance(entry, wire.ChildMade) and entry.content is None:
                 writer, self._body = self._body or BodyWriter(), None
                 body = writer.finish()
             self._ready += self._received.take(entry, body)
-            if isinstance(entry, wire.Started):
+            if isinstance(entry, (wire.Started, wire.Finished)):
                 self._plugin_begins(channel)
 
     def _part(self, frame: Frame) -> None:
@@ -136,9 +172,14 @@ class Run(Iterator[Entry]):
 
     def _bury(self, error: Exception) -> None:
         """Find out what happened, say it under the name of the plugin that ran, and go on if that helps."""
-        assert self._seat is not None
-        exited = self._sandbox.bury(self._seat, hung_up=isinstance(error, Closed))
-        self._seat = None
+        seat, self._seat = self._seat, None
+        assert seat is not None
+        seat.line.popleft()  # this one
+        exited = self._sandbox.seats.bury(seat, hung_up=isinstance(error, Closed))
+        self._last_words(seat, error)
+        seat.birth.close()
+        if self._over:
+            return
         current = self._received.current
         self._idle_deaths += current is None
         facts = self._sandbox.index.of(current) if current else None
@@ -149,11 +190,28 @@ class Run(Iterator[Entry]):
         self._deaths += 1
         late = self._task.deadline.expired
         if not late and self._deaths < _MOST_DEATHS and self._idle_deaths <= _MOST_IDLE_DEATHS:
-            self._begin()
-            return
+            return  # another child goes on
+        self._over = True
         reason = Reason.DEADLINE if late else Reason.CRASHED
         message = "the request's time ran out" if late else "its process died again and again"
         self._ready += self._received.blame(reason.value, reason, message, essential=True)
+
+    def _last_words(self, seat: Seat, error: Exception) -> None:
+        """What a dead child had sent, then what it had not sent; as far as it can be believed."""
+        channel = seat.birth.channel
+        with suppress(Closed, Overdue, Malformed, msgspec.MsgspecError):
+            while isinstance(error, Overdue) and not self._over:  # else all was heard, or is garbage
+                frame = channel.receive(0)
+                if frame.kind == wire.ENTRIES:
+                    self._take(frame.data, channel)
+                    seat.frames += 1
+                elif frame.kind == wire.BODY:
+                    self._part(frame)
+                else:
+                    self._over = frame.kind == wire.DONE
+                    break
+        with suppress(Malformed, msgspec.MsgspecError):
+            self._take(seat.left_behind(), channel)
 
     def _cause(self, error: Exception, exited: wire.Exited | None) -> tuple[str, str]:
         if isinstance(error, Overdue):
@@ -188,11 +246,13 @@ def _ending(exited: wire.Exited, sandbox_bytes: int) -> tuple[str, str]:
     return "crashed", f"its process was ended by {name}"
 
 
-def _frame_of(task: Task, sent: list[wire.Entry]) -> tuple[bytes, tuple[int, ...], list[int]]:
+def _frame_of(
+    task: Task, sent: list[wire.Entry], inline_bytes: int
+) -> tuple[bytes, tuple[int, ...], list[int]]:
     """The task as bytes, with the payload's descriptor where it is large; and what to close afterwards."""
     payload = task.payload
     body: Body = payload.body
-    inline = body.fd is None and body.size <= _INLINE_BYTES
+    inline = body.fd is None and body.size <= inline_bytes
     message = wire.Task(
         payload_id=payload.payload_id,
         content=body.content() if inline else None,
@@ -202,7 +262,7 @@ def _frame_of(task: Task, sent: list[wire.Entry]) -> tuple[bytes, tuple[int, ...
         extracted_from=payload.extracted_from,
         extracted_by=payload.extracted_by,
         limits=task.limits,
-        left_ms=task.deadline.left_ms,
+        until_s=time.monotonic() + task.deadline.left_ms / 1000,
         bytes_left=task.bytes_left,
         children_left=task.children_left,
         start=task.start,

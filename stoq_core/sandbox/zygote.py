@@ -23,6 +23,7 @@ from stoq_core.registry import Plugins, Registry
 
 from . import child, protect
 from . import messages as wire
+from .draft import Draft
 from .facts import facts_of
 from .wire import Channel, Closed, Frame
 
@@ -116,7 +117,7 @@ class _Zygote:
 
     def _answer(self, frame: Frame) -> None:
         if frame.kind == wire.FORK:
-            self._fork(frame.fds[0])
+            self._fork(*frame.fds)
         elif frame.kind == wire.KILL:
             self._kill(msgspec.msgpack.decode(frame.data, type=int))
         elif frame.kind == wire.DESCRIBE:
@@ -126,12 +127,13 @@ class _Zygote:
 
     # -- children ---------------------------------------------------------------------------------
 
-    def _fork(self, fd: int) -> None:
+    def _fork(self, fd: int, draft: int) -> None:
         uid = self._protector.next_uid()
         pid = self._begin()
         if pid == 0:
-            self._become_child(fd, uid)
+            self._become_child(fd, draft, uid)
         os.close(fd)
+        os.close(draft)
         self._channel.send(wire.FORKED, wire.ENCODE(wire.Forked(pid)))
 
     def _begin(self) -> int:
@@ -143,14 +145,15 @@ class _Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return 0
 
-    def _become_child(self, fd: int, uid: int | None) -> NoReturn:
+    def _become_child(self, fd: int, draft: int, uid: int | None) -> NoReturn:
         try:
             gc.enable()
             missing = self._protector.worker(uid, self._bounds)
+            own = Draft(draft)
             os.dup2(fd, 3, inheritable=False)
             os.closerange(4, 1_024)
             channel = Channel(socket.socket(fileno=3), takes_fds=True)
-            child.run(channel, self._plugins, self._bounds, missing)
+            child.run(channel, own, self._plugins, self._bounds, missing)
         finally:
             os._exit(72)
 
