@@ -9,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -83,14 +84,18 @@ class Outbox:
 
     All is sent before a plugin begins: the broker always knows which one runs, and no plugin can take
     back what another one found. What a plugin says itself waits in the draft, which outlives this process,
-    until the plugin ends, the draft is full or it is time.
+    until the plugin ends, the draft is full or it is time. The broker is woken at the end, and whenever
+    there is much to take in.
     """
 
-    def __init__(self, channel: Channel, draft: Draft) -> None:
-        """Write to `channel`."""
-        self._channel = channel
+    def __init__(self, channel: Channel, draft: Draft, bell: int) -> None:
+        """Write to `channel`; `bell` is the writing end of the pipe that wakes the broker."""
+        self.channel = channel
+        channel.stalled = self.ring
         self._draft = draft
-        self._sent_at = time.monotonic()
+        self._bell = bell
+        os.set_blocking(bell, False)
+        self._rung_at = time.monotonic()
 
     def add(self, entry: Entry) -> None:
         """Take the entry; send what waits if it must not wait any longer."""
@@ -101,8 +106,11 @@ class Outbox:
             self.flush()
             if not self._draft.add(encoded):
                 self._send(one(encoded))
-        if isinstance(entry, Started) or time.monotonic() - self._sent_at > _LATE_S:
+        if isinstance(entry, Started):
             self.flush()
+        if time.monotonic() - self._rung_at > _LATE_S:
+            self.flush()
+            self.ring()
 
     def _bytes_of(self, body: Body) -> None:
         if body.size > wire.INLINE_BYTES:
@@ -113,32 +121,38 @@ class Outbox:
         self.flush()
         view = body.view()
         for at in range(0, len(view), wire.PART_BYTES):
-            self._channel.send(wire.BODY, view[at : at + wire.PART_BYTES])
+            self.channel.send(wire.BODY, view[at : at + wire.PART_BYTES])
+
+    def say(self, kind: int, message: Any) -> None:
+        """Send what waits and then this, at once, and wake the broker."""
+        frames = [(wire.ENTRIES, self._draft.frame())] if len(self._draft) else []
+        self.channel.send_all([*frames, (kind, wire.ENCODE(message))])
+        if frames:
+            self._draft.sent()
+        self.ring()
 
     def flush(self) -> None:
         """Send what waits."""
         if len(self._draft):
             self._send(self._draft.frame())
 
-    def done(self, done: wire.Done) -> None:
-        """Send what waits and that this was all, at once."""
-        frames = [(wire.ENTRIES, self._draft.frame())] if len(self._draft) else []
-        self._channel.send_all([*frames, (wire.DONE, wire.ENCODE(done))])
-        if frames:
-            self._draft.sent()
+    def ring(self) -> None:
+        """Wake the broker, if it waits."""
+        self._rung_at = time.monotonic()
+        with suppress(BlockingIOError):  # it has not heard the last ones yet
+            os.write(self._bell, b"!")
 
     def _send(self, entries: bytes) -> None:
-        self._channel.send(wire.ENTRIES, entries)
+        self.channel.send(wire.ENTRIES, entries)
         self._draft.sent()
-        self._sent_at = time.monotonic()
 
 
 class RemoteTools:
     """Tools run outside this process: the broker is asked, and checks (`ToolRunner`)."""
 
-    def __init__(self, channel: Channel, outbox: Outbox) -> None:
-        """Ask over `channel`, after what is in `outbox`."""
-        self._channel = channel
+    def __init__(self, outbox: Outbox) -> None:
+        """Ask after what is in `outbox`."""
+        self._channel = outbox.channel
         self._outbox = outbox
         self._early: deque[Frame] = deque()
         self.payload: Payload | None = None
@@ -156,7 +170,6 @@ class RemoteTools:
 
     def run(self, call: ToolCall) -> ToolRun:
         """See `ToolRunner`. The alarm is held meanwhile: the broker keeps the tool's time."""
-        self._outbox.flush()
         arguments = [one if isinstance(one, str) else None for one in call.arguments]
         bodies = [one for one in call.arguments if isinstance(one, Body)]
         own = self.payload.body if self.payload else None
@@ -172,7 +185,7 @@ class RemoteTools:
         held = {signal.SIGALRM, signal.SIGPROF}
         signal.pthread_sigmask(signal.SIG_BLOCK, held)
         try:
-            self._channel.send(wire.TOOL, wire.ENCODE(asked))
+            self._outbox.say(wire.TOOL, asked)
             for one in bodies:
                 if one is not own:
                     self._outbox.body(one)
@@ -195,16 +208,13 @@ def _tool_run(frame: Frame) -> ToolRun:
     )
 
 
-def serve(
-    channel: Channel, draft: Draft, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]
-) -> None:
+def serve(outbox: Outbox, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]) -> None:
     """Until the broker hangs up. Everything was given up before this begins."""
     guarded.keep_time_by(Alarm())
-    outbox = Outbox(channel, draft)
-    tools = RemoteTools(channel, outbox)
+    tools = RemoteTools(outbox)
     plugins.tools = tools
     base = protect.mapped_bytes() + bounds.memory_bytes
-    channel.send(wire.HELLO, wire.ENCODE(wire.Hello(missing)))
+    outbox.say(wire.HELLO, wire.Hello(missing))
     while True:
         frame = tools.next_task()
         task, entries = _task_of(frame)
@@ -216,7 +226,7 @@ def serve(
         tools.payload = None
         payload.body.release()
         del task, payload, entries, frame
-        outbox.done(wire.Done(_peak_bytes()))
+        outbox.say(wire.DONE, wire.Done(_peak_bytes()))
 
 
 def _task_of(frame: Frame) -> tuple[Task, Iterator[Entry]]:
@@ -251,13 +261,11 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def run(
-    channel: Channel, draft: Draft, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]
-) -> None:
+def run(outbox: Outbox, plugins: Plugins, bounds: protect.Bounds, missing: dict[str, str]) -> None:
     """`serve`, and then the end of this process, whatever happens."""
     code = 70
     try:
-        serve(channel, draft, plugins, bounds, missing)
+        serve(outbox, plugins, bounds, missing)
     except BaseException as error:  # noqa: BLE001 - nothing may come back into the zygote's code
         code = 0 if type(error).__name__ == "Closed" else 71
     finally:

@@ -67,7 +67,7 @@ class Sandbox:
         )
         self.children = config.sandbox.children or _cores()
         self.seats = Seats(config.sandbox, self.children, self._born)
-        self.ahead = 2 * self.children - 1
+        self.ahead = 8 * self.children - 1
         self._zygote = self._new_zygote()
         self._old: list[Zygote] = []
         self.index = Index((), (), _nothing)

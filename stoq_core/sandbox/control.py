@@ -105,16 +105,19 @@ class Zygote:
     def fork(self) -> Birth:
         """Ask for a child and go on."""
         mine, its = socket.socketpair()
-        birth = Birth(Channel(mine, takes_fds=False), draft.make())
+        heard, rung = os.pipe()
+        birth = Birth(Channel(mine, takes_fds=False, bell=heard), draft.make())
         assert birth.draft is not None
         try:
             with self._lock, its:
                 self._catch_up()
                 self._births.append(birth)
-                self._send(wire.FORK, None, (its.fileno(), birth.draft))
+                self._send(wire.FORK, None, (its.fileno(), rung, birth.draft))
         except StoqError:
             birth.close()
             raise
+        finally:
+            os.close(rung)
         return birth
 
     def run(self, asked: wire.RunTool, fds: tuple[int, ...]) -> int:

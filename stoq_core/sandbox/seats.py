@@ -24,7 +24,7 @@ _HELLO_S = 30.0
 _LAST_WORDS_S = 1.0
 _MOST_STILLBORN = 20
 _SURELY_ALIVE_S = 0.005  # one that spoke just now; should it be dead, its payload goes to another
-_LINE = 2
+_LINE = 8
 """Payloads that a child has at the most: one that it examines, one that it will come to at once."""
 
 

@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stoq_core.limits import MiB
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("<IBB")  # bytes that follow, kind, descriptors that came with it
 _READ_BYTES = 64 * 1024  # a larger buffer would be mapped and unmapped for each read, which takes 12 µs
 _MAX_FDS = 16
-_TICK = struct.pack("ll", 0, 100_000)  # timeval: a tenth of a second
+_TICK_MS = 100
+_TICK = struct.pack("ll", 0, 1_000 * _TICK_MS)  # timeval
 MAX_FRAME_BYTES = 8 * MiB
 """No frame is longer; longer bodies come as several."""
 
@@ -45,12 +46,39 @@ class Frame(NamedTuple):
     fds: tuple[int, ...] = ()
 
 
+class Bell:
+    """The reading end of a pipe. The other side rings once it has said something that is worth waking for.
+
+    To wake a process takes five times as long as to write for one that reads later.
+    """
+
+    def __init__(self, fd: int) -> None:
+        """Own `fd`."""
+        self._fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def wait(self) -> bool:
+        """Until it rings, or for a tick; false once nobody can ring it any more."""
+        return not self._poll.poll(_TICK_MS) or bool(os.read(self._fd, 4_096))
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._fd)
+
+
 class Channel:
     """One end of a socket. `takes_fds` is false where the other side is not trusted: then none arrive."""
 
-    def __init__(self, sock: socket.socket, *, takes_fds: bool) -> None:
-        """Own `sock` from now on; it blocks for a tick at most, so that time is looked at now and then."""
+    def __init__(self, sock: socket.socket, *, takes_fds: bool, bell: int | None = None) -> None:
+        """Own `sock` from now on; it blocks for a tick at most, so that time is looked at now and then.
+
+        With `bell`, a pipe's reading end to own, what was sent is looked at when it rings, or at a tick.
+        Whoever rings for the other side sets `stalled`, which is called before it is waited for room.
+        """
         self.sock = sock
+        self._bell = None if bell is None else Bell(bell)
+        self.stalled: Callable[[], None] | None = None
         sock.settimeout(None)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             sock.setsockopt(socket.SOL_SOCKET, option, _TICK)
@@ -74,12 +102,14 @@ class Channel:
 
     def _write(self, parts: list[Any], ancillary: Sequence[Any] = (), wait_s: float | None = None) -> None:
         until = None if wait_s is None else time.monotonic() + wait_s
+        flags = socket.MSG_DONTWAIT if self.stalled else 0
         while parts:
             try:
-                sent = self.sock.sendmsg(parts, ancillary)
+                sent = self.sock.sendmsg(parts, ancillary, flags)
             except BlockingIOError:
                 if until is not None and time.monotonic() > until:
                     raise Overdue from None
+                self._wait_for_room()
                 continue
             except OSError as error:
                 raise Closed(str(error)) from None
@@ -88,6 +118,15 @@ class Channel:
                 sent -= len(parts.pop(0))
             if parts:
                 parts[0] = memoryview(parts[0])[sent:]
+                self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        """For a tick at most; without `stalled` the next write waits itself."""
+        if self.stalled is not None:
+            self.stalled()
+            poll = select.poll()
+            poll.register(self.sock, select.POLLOUT)
+            poll.poll(_TICK_MS)
 
     def receive(self, wait_s: float | None = None, most: int = MAX_FRAME_BYTES) -> Frame:
         """The next frame. Raises `Overdue`, `Closed`, or `Malformed` for one of more than `most` bytes."""
@@ -123,6 +162,8 @@ class Channel:
                 except BlockingIOError:
                     if until is not None and time.monotonic() >= until:
                         raise Overdue from None
+                    if self._bell is not None and not self._buffer and not self._bell.wait():
+                        self._end_bell()
         except OSError as error:
             raise Closed(str(error)) from None
         finally:
@@ -130,7 +171,8 @@ class Channel:
 
     def _read_once(self, most: int) -> bytes:
         if not self._takes_fds:
-            return self.sock.recv(most)
+            begun = self._bell is None or self._buffer  # the rest of a frame that has begun comes at once
+            return self.sock.recv(most, 0 if begun else socket.MSG_DONTWAIT)
         chunk, fds, flags, _ = socket.recv_fds(self.sock, most, _MAX_FDS)
         self._fds.extend(fds)
         if flags & socket.MSG_CTRUNC:
@@ -166,5 +208,11 @@ class Channel:
     def close(self) -> None:
         """Close the socket and whatever descriptors nobody took."""
         self.sock.close()
+        self._end_bell()
         while self._fds:
             os.close(self._fds.popleft())
+
+    def _end_bell(self) -> None:
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.close()

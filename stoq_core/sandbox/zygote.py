@@ -127,13 +127,13 @@ class _Zygote:
 
     # -- children ---------------------------------------------------------------------------------
 
-    def _fork(self, fd: int, draft: int) -> None:
+    def _fork(self, *fds: int) -> None:
         uid = self._protector.next_uid()
         pid = self._begin()
         if pid == 0:
-            self._become_child(fd, draft, uid)
-        os.close(fd)
-        os.close(draft)
+            self._become_child(*fds, uid=uid)
+        for fd in fds:
+            os.close(fd)
         self._channel.send(wire.FORKED, wire.ENCODE(wire.Forked(pid)))
 
     def _begin(self) -> int:
@@ -145,15 +145,17 @@ class _Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return 0
 
-    def _become_child(self, fd: int, draft: int, uid: int | None) -> NoReturn:
+    def _become_child(self, fd: int, bell: int, draft: int, *, uid: int | None) -> NoReturn:
         try:
             gc.enable()
             missing = self._protector.worker(uid, self._bounds)
             own = Draft(draft)
+            bell = os.dup(bell)  # so that it is not 3
             os.dup2(fd, 3, inheritable=False)
-            os.closerange(4, 1_024)
+            os.dup2(bell, 4, inheritable=False)
+            os.closerange(5, 1_024)
             channel = Channel(socket.socket(fileno=3), takes_fds=True)
-            child.run(channel, own, self._plugins, self._bounds, missing)
+            child.run(child.Outbox(channel, own, 4), self._plugins, self._bounds, missing)
         finally:
             os._exit(72)
 
