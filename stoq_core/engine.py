@@ -12,6 +12,7 @@ import msgspec
 from .body import Body, spill
 from .book import Book, Scanned, why_skipped
 from .copies import Copies
+from .early import Early
 from .emits import checked_meta
 from .errors import Reason, StoqError, Unread
 from .examine import Task
@@ -74,6 +75,7 @@ class _Scan:
         self.queue: deque[Node] = deque()
         self.by_digest: dict[str, Node] = {}
         self.book = Book(self.limits)
+        self.early = Early(self.executor, self._task, self._due)
         self.copies = Copies(self.plugins, request.passwords, self._scannable)
         self.bytes_left = self.limits.extracted_bytes
         self.payloads_left = self.limits.payloads
@@ -83,7 +85,7 @@ class _Scan:
         for ordinal, payload in enumerate(self.request.payloads):
             self._root(ordinal, payload)
         while self.queue:
-            self._work_ahead()
+            self.early.begin(iter(self.queue))
             self._process(self.queue.popleft())
         nodes = breadth_first(self.top.children)
         reports = [node.report for node in nodes if node.report is not None]
@@ -184,15 +186,6 @@ class _Scan:
 
     # -- examining --------------------------------------------------------------------------------
 
-    def _work_ahead(self) -> None:
-        for node in itertools.islice(self.queue, self.executor.ahead + 1 if self.executor.ahead else 0):
-            if node.state == "queued" and node.run is None and node.holder is None and self._due(node):
-                task = self._task(node)
-                run = self.executor.start_ahead(task)
-                if run is None:
-                    return
-                node.run = (task, run)
-
     def _drain(self, parent: Node) -> None:
         """Examine what waits below `parent` now, so that its bytes can go (semantics 11)."""
         for node in list(parent.children):
@@ -228,20 +221,11 @@ class _Scan:
         self._finish(node)
 
     def _examine(self, node: Node, task: Task) -> None:
-        """Run the task and commit what it yields; what was worked ahead counts only if it still holds."""
+        """Run the task and commit what it yields; what was begun early counts only if it still holds."""
         node.journal = Journal()
         node.tried = task.passwords
-        ahead, node.run = node.run, None
-        entries = ahead[1] if ahead else None
-        loose = ahead is not None and (
-            ahead[0].bytes_left > task.bytes_left or ahead[0].children_left > task.children_left
-        )
-        if ahead is not None and ahead[0].passwords != task.passwords:
-            ahead[1].close()
-            entries, loose = None, False
-        taken = 0
-        spent_bytes = spent_children = 0
-        run: Iterator[Entry] = entries if entries is not None else self.executor.start(task)
+        taken = spent_bytes = spent_children = 0
+        run, loose = self.early.run_of(node, task)
         while (entry := next(run, None)) is not None:
             child = entry.emit if isinstance(entry, Emitted) and isinstance(entry.emit, Child) else None
             if child is not None:
@@ -258,6 +242,7 @@ class _Scan:
             node.journal.apply(entry)
             if child is not None:
                 self._child(node, entry.plugin, child)  # type: ignore[union-attr]
+                self.early.begin(iter(self.queue))
             elif isinstance(entry, Emitted) and isinstance(entry.emit, Hint):
                 tell(node.parent or self.top, entry.emit.value)
         self._broker_round(node, task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -50,6 +50,22 @@ def plain_text(text: str) -> str:
     return text
 
 
+_TEXT = {str}
+_PLAIN_KINDS = {str, int, float, bool, type(None)}
+
+
+def _safe(values: Iterable[Any]) -> bool:
+    """True if all numbers among them can stay as they are."""
+    for one in values:
+        kind = type(one)
+        if kind is int:
+            if not -_SAFE_INTEGER <= one <= _SAFE_INTEGER:
+                return False
+        elif kind is float and not math.isfinite(one):
+            return False
+    return True
+
+
 class _Plain:
     """One conversion, counting what it spends."""
 
@@ -62,6 +78,8 @@ class _Plain:
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         self._spend_depth(depth)
+        if type(value) is dict and self._is_plain(value):
+            return value.copy()
         made: dict[str, Any] = {}
         for key, item in value.items():
             name = self._text(key if isinstance(key, str) else _key(key))
@@ -71,6 +89,21 @@ class _Plain:
             else:
                 made[name] = self.value(item, depth + 1)
         return made
+
+    def _is_plain(self, value: dict[Any, Any]) -> bool:
+        """True, and paid for, if nothing in it has to be changed; without a call for each item."""
+        kinds = set(map(type, value.values()))
+        if not (kinds <= _PLAIN_KINDS and _TEXT.issuperset(map(type, value))):
+            return False
+        texts = value.values() if kinds == _TEXT else [one for one in value.values() if type(one) is str]
+        text = "".join(value) + "".join(texts)
+        if not text.isascii() or "\x00" in text or not (kinds <= _TEXT or _safe(value.values())):
+            return False
+        if len(text) > self.bytes_left or len(value) > self.nodes_left:
+            return False  # what is too much is said where it is counted one by one
+        self.bytes_left -= len(text)
+        self.nodes_left -= len(value)
+        return True
 
     def value(self, value: Any, depth: int) -> Any:
         self.nodes_left -= 1

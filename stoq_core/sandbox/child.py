@@ -37,6 +37,7 @@ _HARD_S = 0.5
 _TICK_S = 0.05
 _LATE_S = 0.02
 """So long an entry waits at the most while further ones come."""
+_SOON_S = 0.0002
 
 
 class Alarm:
@@ -124,12 +125,16 @@ class Outbox:
             self.channel.send(wire.BODY, view[at : at + wire.PART_BYTES])
 
     def say(self, kind: int, message: Any) -> None:
-        """Send what waits and then this, at once, and wake the broker."""
+        """Send what waits and then this, at once, and wake the broker.
+
+        While there is another payload to go on with, that may wait for a moment: it then takes in several.
+        """
         frames = [(wire.ENTRIES, self._draft.frame())] if len(self._draft) else []
         self.channel.send_all([*frames, (kind, wire.ENCODE(message))])
         if frames:
             self._draft.sent()
-        self.ring()
+        if kind != wire.DONE or not self.channel.pending or time.monotonic() - self._rung_at > _SOON_S:
+            self.ring()
 
     def flush(self) -> None:
         """Send what waits."""
