@@ -80,6 +80,10 @@ class Body:
             self._sha256 = hashlib.sha256(self.view()).hexdigest()
         return self._sha256
 
+    def know(self, sha256: str) -> None:
+        """Take over the digest from whoever has worked it out already, and is trusted."""
+        self._sha256 = sha256
+
     def _mapped(self) -> mmap.mmap:
         if self._map is None:
             if self._fd is None:
@@ -132,7 +136,7 @@ class BodyWriter:
 
     def write(self, chunk: Buffer) -> None:
         """Add a chunk."""
-        data = chunk if isinstance(chunk, bytes) else bytes(chunk)
+        data = chunk if isinstance(chunk, (bytes, bytearray)) else memoryview(chunk).cast("B")
         self.size += len(data)
         if self._fd is not None:
             write_all(self._fd, data)
@@ -140,7 +144,7 @@ class BodyWriter:
         if self._heap is not None:
             self._heap += data
             return
-        self._chunks.append(data)
+        self._chunks.append(data if isinstance(data, bytes) else bytes(data))
         if self.size >= SPOOL_BYTES and len(self._chunks) > 1:
             self._spool()
 
@@ -208,7 +212,7 @@ def spill(body: Body, scratch: Path) -> Body:
     digest = body.sha256
     body.release()
     spilled = Body.from_fd(fd, on_disk=True)
-    spilled._sha256 = digest  # noqa: SLF001 - the same class's own cache
+    spilled.know(digest)
     return spilled
 
 

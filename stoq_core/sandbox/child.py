@@ -237,6 +237,7 @@ def serve(outbox: Outbox, plugins: Plugins, bounds: protect.Bounds, missing: dic
 def _task_of(frame: Frame) -> tuple[Task, Iterator[Entry]]:
     sent = _TASK.decode(frame.data)
     body = Body(sent.content) if sent.content is not None else Body.from_fd(frame.fds[0])
+    body.know(sent.sha256)
     meta = PayloadMeta(extra_data=sent.extra_data, dispatch_to=sent.dispatch_to)
     payload = Payload(
         body,

@@ -35,6 +35,7 @@ class Task(msgspec.Struct, array_like=True):
     """
 
     payload_id: str
+    sha256: str
     content: bytes | None
     extra_data: dict[str, Any]
     dispatch_to: list[str]

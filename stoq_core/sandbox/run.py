@@ -137,7 +137,7 @@ class Run(Iterator[Entry]):
         self._seat = None
         self._over = True
 
-    def _take(self, entries: bytes, channel: Channel) -> None:
+    def _take(self, entries: bytes | bytearray, channel: Channel) -> None:
         for entry in wire.ENTRIES_DECODER.decode(entries):
             body = None
             if isinstance(entry, wire.ChildMade) and entry.content is None:
@@ -255,6 +255,7 @@ def _frame_of(
     inline = body.fd is None and body.size <= inline_bytes
     message = wire.Task(
         payload_id=payload.payload_id,
+        sha256=payload.sha256,
         content=body.content() if inline else None,
         extra_data=payload.meta.extra_data,
         dispatch_to=payload.meta.dispatch_to,

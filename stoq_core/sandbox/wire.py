@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("<IBB")  # bytes that follow, kind, descriptors that came with it
 _READ_BYTES = 64 * 1024  # a larger buffer would be mapped and unmapped for each read, which takes 12 µs
 _MAX_FDS = 16
+_ANCILLARY_BYTES = socket.CMSG_LEN(_MAX_FDS * array.array("i").itemsize)
 _TICK_MS = 100
 _TICK = struct.pack("ll", 0, 1_000 * _TICK_MS)  # timeval
 MAX_FRAME_BYTES = 8 * MiB
@@ -42,7 +43,7 @@ class Frame(NamedTuple):
     """One message; whoever takes it owns the descriptors."""
 
     kind: int
-    data: bytes
+    data: bytes | bytearray
     fds: tuple[int, ...] = ()
 
 
@@ -83,7 +84,8 @@ class Channel:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             sock.setsockopt(socket.SOL_SOCKET, option, _TICK)
         self._takes_fds = takes_fds
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._at = 0
         self._fds: deque[int] = deque()
         self.received_bytes = 0
         self.waited_s = 0.0
@@ -132,57 +134,88 @@ class Channel:
         """The next frame. Raises `Overdue`, `Closed`, or `Malformed` for one of more than `most` bytes."""
         until = None if wait_s is None else time.monotonic() + wait_s
         self._fill(_HEADER.size, until)
-        size, kind, fds = _HEADER.unpack_from(self._buffer)
+        size, kind, fds = _HEADER.unpack_from(self._buffer, self._at)
         if size > most or fds > (_MAX_FDS if self._takes_fds else 0):
             message = f"a frame of {size} bytes with {fds} descriptors"
             raise Malformed(message)
-        end = _HEADER.size + size
-        self._fill(end, until)
-        with memoryview(self._buffer) as view:
-            data = bytes(view[_HEADER.size : end])
-        del self._buffer[:end]
+        if size > _READ_BYTES:
+            data: bytes | bytearray = self._large(size, until)
+        else:
+            self._fill(_HEADER.size + size, until)
+            begin = self._at + _HEADER.size
+            self._at = begin + size
+            data = self._buffer[begin : self._at]
         if fds > len(self._fds):
             raise Malformed("a frame lacks its descriptors")
-        return Frame(kind, data, tuple(self._fds.popleft() for _ in range(fds)))
+        return Frame(kind, data, tuple(self._fds.popleft() for _ in range(fds)) if fds else ())
 
     def _fill(self, size: int, until: float | None) -> None:
-        while len(self._buffer) < size:
-            chunk = self._read(max(_READ_BYTES, size - len(self._buffer)), until)
+        while len(self._buffer) - self._at < size:
+            chunk = self._read(_READ_BYTES, until)
             if not chunk:
                 raise Closed("the other side is gone")
-            self._buffer += chunk
-            self.received_bytes += len(chunk)
+            self._buffer = self._buffer[self._at :] + chunk if self.pending else chunk
+            self._at = 0
 
-    def _read(self, most: int, until: float | None) -> bytes:
+    def _large(self, size: int, until: float | None) -> bytearray:
+        """The content of a frame whose header has come, read to where it stays."""
+        begin = self._at + _HEADER.size
+        held = self._buffer[begin : begin + size]
+        data = bytearray(size)
+        data[: len(held)] = held
+        filled = len(held)
+        with memoryview(data) as view:
+            while filled < size:
+                read = self._read(view[filled:], until)
+                if not read:
+                    raise Closed("the other side is gone")
+                filled += read
+        self._at = begin + len(held)
+        return data
+
+    def _read(self, into: Any, until: float | None) -> Any:
+        """Up to `into` bytes, or how many were read into that buffer."""
         began = time.monotonic()
         try:
             while True:
                 try:
-                    return self._read_once(most)
+                    read = self._read_once(into)
                 except BlockingIOError:
                     if until is not None and time.monotonic() >= until:
                         raise Overdue from None
-                    if self._bell is not None and not self._buffer and not self._bell.wait():
+                    if self._bell is not None and not self.pending and not self._bell.wait():
                         self._end_bell()
+                    continue
+                self.received_bytes += read if isinstance(read, int) else len(read)
+                return read
         except OSError as error:
             raise Closed(str(error)) from None
         finally:
             self.waited_s += time.monotonic() - began
 
-    def _read_once(self, most: int) -> bytes:
+    def _read_once(self, into: Any) -> Any:
         if not self._takes_fds:
-            begun = self._bell is None or self._buffer  # the rest of a frame that has begun comes at once
-            return self.sock.recv(most, 0 if begun else socket.MSG_DONTWAIT)
-        chunk, fds, flags, _ = socket.recv_fds(self.sock, most, _MAX_FDS)
-        self._fds.extend(fds)
+            begun = self._bell is None or self.pending  # the rest of a frame that has begun comes at once
+            flags = 0 if begun else socket.MSG_DONTWAIT
+            if isinstance(into, int):
+                return self.sock.recv(into, flags)
+            return self.sock.recv_into(into, 0, flags)
+        if isinstance(into, int):
+            chunk, fds, flags, _ = socket.recv_fds(self.sock, into, _MAX_FDS)
+            self._fds.extend(fds)
+            read: bytes | int = chunk
+        else:
+            read, ancillary, flags, _ = self.sock.recvmsg_into([into], _ANCILLARY_BYTES)
+            for _level, _kind, data in ancillary:
+                self._fds.extend(array.array("i", data))
         if flags & socket.MSG_CTRUNC:
             raise Malformed("descriptors were lost")
-        return chunk
+        return read
 
     @property
     def hung_up(self) -> bool:
         """True if the other side is gone; asks, and waits for nothing."""
-        if self._buffer:
+        if self.pending:
             return False
         try:
             return not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -194,7 +227,7 @@ class Channel:
     @property
     def readable(self) -> bool:
         """True if there is something to receive, if only the other side's end; waits for nothing."""
-        if self._buffer:
+        if self.pending:
             return True
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
@@ -203,7 +236,7 @@ class Channel:
     @property
     def pending(self) -> bool:
         """True if bytes were received that no frame has used yet."""
-        return bool(self._buffer)
+        return self._at < len(self._buffer)
 
     def close(self) -> None:
         """Close the socket and whatever descriptors nobody took."""
