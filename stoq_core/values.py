@@ -51,7 +51,8 @@ def plain_text(text: str) -> str:
 
 
 _TEXT = {str}
-_PLAIN_KINDS = {str, int, float, bool, type(None)}
+_NESTED = {dict, list}
+_PLAIN_KINDS = {str, int, float, bool, type(None), *_NESTED}
 
 
 def _safe(values: Iterable[Any]) -> bool:
@@ -78,8 +79,13 @@ class _Plain:
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         self._spend_depth(depth)
-        if type(value) is dict and self._is_plain(value):
-            return value.copy()
+        if type(value) is dict and _TEXT.issuperset(map(type, value)):
+            nested = [key for key, item in value.items() if type(item) in _NESTED]
+            if self._are_plain([*value, *value.values()], len(value) - len(nested)):
+                copy = value.copy()
+                for key in nested:
+                    copy[key] = self.value(copy[key], depth + 1)
+                return copy
         made: dict[str, Any] = {}
         for key, item in value.items():
             name = self._text(key if isinstance(key, str) else _key(key))
@@ -90,19 +96,20 @@ class _Plain:
                 made[name] = self.value(item, depth + 1)
         return made
 
-    def _is_plain(self, value: dict[Any, Any]) -> bool:
-        """True, and paid for, if nothing in it has to be changed; without a call for each item."""
-        kinds = set(map(type, value.values()))
-        if not (kinds <= _PLAIN_KINDS and _TEXT.issuperset(map(type, value))):
+    def _are_plain(self, items: list[Any], nodes: int) -> bool:
+        """True, and paid for, if none has to be changed but the nested; without a call for each of them."""
+        kinds = set(map(type, items))
+        if not kinds <= _PLAIN_KINDS:
             return False
-        texts = value.values() if kinds == _TEXT else [one for one in value.values() if type(one) is str]
-        text = "".join(value) + "".join(texts)
-        if not text.isascii() or "\x00" in text or not (kinds <= _TEXT or _safe(value.values())):
-            return False
-        if len(text) > self.bytes_left or len(value) > self.nodes_left:
+        if kinds != _TEXT:
+            if not _safe(items):
+                return False
+            items = [one for one in items if type(one) is str]
+        text = "".join(items)
+        if not text.isascii() or "\x00" in text or len(text) > self.bytes_left or nodes > self.nodes_left:
             return False  # what is too much is said where it is counted one by one
         self.bytes_left -= len(text)
-        self.nodes_left -= len(value)
+        self.nodes_left -= nodes
         return True
 
     def value(self, value: Any, depth: int) -> Any:
@@ -127,6 +134,8 @@ class _Plain:
             return self.mapping(value, depth)
         if isinstance(value, (list, tuple)):
             self._spend_depth(depth)
+            if _NESTED.isdisjoint(map(type, value)) and self._are_plain([*value], len(value)):
+                return [*value]
             return [self.value(item, depth + 1) for item in value]
         if isinstance(value, (set, frozenset)):
             self._spend_depth(depth)
