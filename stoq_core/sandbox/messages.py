@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 from stoq_core.errors import Reason
 from stoq_core.limits import RequestLimits
+
+from .wire import Malformed
+
+T = TypeVar("T")
 
 # Frames from the broker to a child.
 TASK, TOOL_RAN = 1, 2
@@ -243,4 +247,22 @@ class RunTool(msgspec.Struct, array_like=True):
 
 
 ENCODE = msgspec.msgpack.Encoder().encode
-ENTRIES_DECODER = msgspec.msgpack.Decoder(list[Entry])
+
+
+class Said(Generic[T]):
+    """Decodes what a child says."""
+
+    def __init__(self, kind: type[T]) -> None:
+        """`kind` is the message's type."""
+        self._decode = msgspec.msgpack.Decoder(kind).decode
+
+    def decode(self, data: bytes | bytearray) -> T:
+        """The message; raises `Malformed`, whatever stands in the bytes: text that is none, too deep."""
+        try:
+            return self._decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
+            message = f"{type(error).__name__}: {error}"
+            raise Malformed(message[:1_000]) from None
+
+
+ENTRIES_SAID: Said[list[Entry]] = Said(list[Entry])

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from stoq_core.body import Body, BodyWriter, anonymous_file, seal, write_all
 from stoq_core.errors import Reason
 from stoq_core.examine import Task
@@ -34,8 +32,8 @@ _SEND_S = 30.0
 _SLACK_BYTES = 64 * 1024 * 1024
 _MOST_DEATHS = 200
 _MOST_IDLE_DEATHS = 3
-_DONE = msgspec.msgpack.Decoder(wire.Done)
-_TOOL = msgspec.msgpack.Decoder(wire.ToolAsked)
+_DONE = wire.Said(wire.Done)
+_TOOL = wire.Said(wire.ToolAsked)
 
 
 class Run(Iterator[Entry]):
@@ -60,7 +58,7 @@ class Run(Iterator[Entry]):
                 raise StopIteration
             try:
                 self._hear(self._at_work())
-            except (Closed, Overdue, Malformed, msgspec.MsgspecError) as error:
+            except (Closed, Overdue, Malformed) as error:
                 self._bury(error)
         return self._ready.popleft()
 
@@ -138,7 +136,7 @@ class Run(Iterator[Entry]):
         self._over = True
 
     def _take(self, entries: bytes | bytearray, channel: Channel) -> None:
-        for entry in wire.ENTRIES_DECODER.decode(entries):
+        for entry in wire.ENTRIES_SAID.decode(entries):
             body = None
             if isinstance(entry, wire.ChildMade) and entry.content is None:
                 writer, self._body = self._body or BodyWriter(), None
@@ -199,7 +197,7 @@ class Run(Iterator[Entry]):
     def _last_words(self, seat: Seat, error: Exception) -> None:
         """What a dead child had sent, then what it had not sent; as far as it can be believed."""
         channel = seat.birth.channel
-        with suppress(Closed, Overdue, Malformed, msgspec.MsgspecError):
+        with suppress(Closed, Overdue, Malformed):
             while isinstance(error, Overdue) and not self._over:  # else all was heard, or is garbage
                 frame = channel.receive(0)
                 if frame.kind == wire.ENTRIES:
@@ -210,7 +208,7 @@ class Run(Iterator[Entry]):
                 else:
                     self._over = frame.kind == wire.DONE
                     break
-        with suppress(Malformed, msgspec.MsgspecError):
+        with suppress(Malformed):
             self._take(seat.left_behind(), channel)
 
     def _cause(self, error: Exception, exited: wire.Exited | None) -> tuple[str, str]:
@@ -220,7 +218,7 @@ class Run(Iterator[Entry]):
             return "timeout", "it did not come to an end in its time and was killed"
         if isinstance(error, _Flood):
             return "result_too_large", "it sent more than it may"
-        if isinstance(error, (Malformed, msgspec.MsgspecError)):
+        if isinstance(error, Malformed):
             return "malformed", f"its process broke the sandbox's protocol and was killed: {error}"[:1000]
         if exited is None:
             return "crashed", "its process hung up, or is gone"

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-import msgspec
-
 from stoq_core.config import SandboxSection
 from stoq_core.errors import StoqError
 
@@ -20,6 +18,7 @@ from .control import Birth, Zygote, ZygoteGone
 from .protect import PROTECTIONS
 from .wire import Closed, Malformed, Overdue
 
+_HELLO = wire.Said(wire.Hello)
 _HELLO_S = 30.0
 _LAST_WORDS_S = 1.0
 _MOST_STILLBORN = 20
@@ -116,8 +115,8 @@ class Seats:
         """Hear a new child's first word; false if there is none. Raises for a protection that must be."""
         try:
             frame = seat.birth.channel.receive(_HELLO_S)
-            hello = msgspec.msgpack.decode(frame.data, type=wire.Hello)
-        except (Closed, Overdue, Malformed, msgspec.MsgspecError):
+            hello = _HELLO.decode(frame.data)
+        except (Closed, Overdue, Malformed):
             self.end(seat)
             return False
         seat.greeted = True

@@ -261,8 +261,8 @@ def test_no_credential_is_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
             assert secret.encode() not in memory_of(one.pid)
         for child in family[1:]:
             targets = {os.readlink(one) for one in Path(f"/proc/{child.pid}/fd").iterdir()}
-            assert {one.partition(":")[0] for one in targets} == {"/dev/null", "socket"}
-            assert len(list(Path(f"/proc/{child.pid}/fd").iterdir())) == 4
+            assert {one.partition(":")[0] for one in targets} == {"/dev/null", "socket", "pipe"}
+            assert len(list(Path(f"/proc/{child.pid}/fd").iterdir())) == 5
     assert held
 
 

@@ -16,31 +16,36 @@ from stoq_core.sandbox import spawn
 from tests.stoq_core.sandbox.stage import stage
 
 
+def zygotes() -> list[psutil.Process]:
+    """Those of this process."""
+    return [one for one in psutil.Process().children() if "stoq_core.sandbox.zygote" in str(one.cmdline())]
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """No process of a test stays."""
     spawn.drop()
     yield
     spawn.drop()
-    assert not psutil.Process().children()
+    assert not zygotes()
 
 
 def test_it_is_taken_over() -> None:
     """Whoever makes a sandbox gets the process that was started ahead, and the next one a new process."""
     spawn.ahead()
     spawn.ahead()  # once is enough
-    [started] = psutil.Process().children()
+    [started] = zygotes()
     with stage() as one:
-        assert [child.pid for child in psutil.Process().children()] == [started.pid]
+        assert [child.pid for child in zygotes()] == [started.pid]
         assert one.scan(b"content").reports
     with stage() as one:
-        assert [child.pid for child in psutil.Process().children()] != [started.pid]
+        assert [child.pid for child in zygotes()] != [started.pid]
 
 
 def test_it_is_ended_where_it_was_started_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path that came later is in the new one's, and the old process is gone."""
     spawn.ahead()
-    [started] = psutil.Process().children()
+    [started] = zygotes()
     monkeypatch.syspath_prepend(str(BUNDLE / "tests"))
     taken = spawn.take(sys.executable)
     assert taken.pid != started.pid
@@ -52,7 +57,7 @@ def test_it_is_ended_where_there_is_no_sandbox() -> None:
     """`drop` leaves nothing."""
     spawn.ahead()
     spawn.drop()
-    assert not psutil.Process().children()
+    assert not zygotes()
 
 
 def test_a_forked_process_takes_no_other_ones() -> None:

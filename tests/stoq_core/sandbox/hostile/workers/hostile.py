@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import ctypes
 import hashlib
 import itertools
@@ -139,11 +140,19 @@ def execute(_: str) -> str:
     )
 
 
+def write(data: bytes) -> None:
+    """All of it: a socket that has no room takes a part."""
+    left = memoryview(data)
+    while left:
+        with contextlib.suppress(BlockingIOError):
+            left = left[os.write(SOCKET, left) :]
+
+
 def flood(_: str) -> None:
     """2 GB of results, past everything that counts them on this side."""
     part = struct.pack("<IBB", 1 << 20, 2, 0) + bytes(1 << 20)
     for _at in range(2_048):
-        os.write(SOCKET, part)
+        write(part)
 
 
 def hint_flood(_: str) -> None:
@@ -153,19 +162,19 @@ def hint_flood(_: str) -> None:
     frame = b"\xdc\x01\x00" + entry * 256
     packed = struct.pack("<IBB", len(frame), 1, 0) + frame
     while True:
-        os.write(SOCKET, packed)
+        write(packed)
 
 
 def garbage(text: str) -> None:
     """Bytes that are no frame, then nothing more."""
-    os.write(SOCKET, bytes.fromhex(text))
+    write(bytes.fromhex(text))
     time.sleep(600)
 
 
 def forge(_: str) -> None:
     """Speak as another worker."""
     entry = b"\x91\x93\xa1r\xa4hash\x81\xa6sha256\xa4fake"
-    os.write(SOCKET, struct.pack("<IBB", len(entry), 1, 0) + entry)
+    write(struct.pack("<IBB", len(entry), 1, 0) + entry)
     time.sleep(600)
 
 
