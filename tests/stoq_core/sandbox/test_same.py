@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ SAMPLES = {
     "twice.zip": zipped(a=b"same", b=b"same", c=zipped(d=b"same")),
     "large.tar.gz": tar_gz("large", bytes(range(256)) * 30_000),
     "many.zip": zipped(**{f"n{n}": b"content %d" % n for n in range(300)}),
+    "wide.zip": zipped(**{f"w{n}": bytes([n]) + os.urandom(60_000) for n in range(60)}),
     "text": b"https://example.org " * 1000,
     "empty": b"",
 }
@@ -64,7 +66,16 @@ def scanned(one: Pipeline, name: str, content: bytes) -> dict[str, Any]:
     return made
 
 
-@pytest.mark.parametrize("settings", [{}, {"sandbox__children": 1}, {"limits__held_bytes": 9_000_000}])
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"sandbox__children": 1},
+    {"limits__held_bytes": 9_000_000},
+    {"limits__held_bytes": 1_000_000},  # drained all the time: payloads are wanted before their turn
+    {"limits__held_bytes": 1_000_000, "sandbox__children": 1},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_the_same_documents_with_and_without(settings: dict[str, Any]) -> None:
     """Nested, encrypted, truncated, repeated, large, many, plain and empty; drained early or not."""
     inline_settings = {name: one for name, one in settings.items() if "sandbox" not in name}

@@ -1,0 +1,277 @@
+"""What a child had said but not sent, and the frames and bells that carry the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stoq_core.body import Body
+from stoq_core.job import Child
+from stoq_core.journal import Dispatched, Emitted, Finished, Started
+from stoq_core.sandbox import draft
+from stoq_core.sandbox import messages as wire
+from stoq_core.sandbox.child import Alarm, Outbox
+from stoq_core.sandbox.wire import Channel, Closed, Malformed, Overdue
+from stoq_core.watchdog import Overtime
+
+ENTRIES = [wire.Began(["a"]), wire.Started("a"), wire.Result("a", {"x": "y"}), wire.Finished("a", 1.0, False)]
+
+
+@pytest.fixture
+def memory() -> Iterator[int]:
+    """A draft's memory."""
+    fd = draft.make()
+    yield fd
+    os.close(fd)
+
+
+def test_what_was_not_sent_is_left(memory: int) -> None:
+    """Entries after the last frame, in order; nothing for whoever has heard of other frames."""
+    mine = draft.Draft(memory)
+    for one in ENTRIES[:2]:
+        assert mine.add(wire.ENCODE(one))
+    assert wire.ENTRIES_SAID.decode(mine.frame()) == ENTRIES[:2]
+    mine.sent()
+    assert len(mine) == 0
+    for one in ENTRIES[2:]:
+        assert mine.add(wire.ENCODE(one))
+    assert wire.ENTRIES_SAID.decode(draft.left_behind(memory, 1)) == ENTRIES[2:]
+    for frames in (0, 2):
+        assert wire.ENTRIES_SAID.decode(draft.left_behind(memory, frames)) == []
+
+
+def test_a_full_draft_says_so(memory: int) -> None:
+    """What has no room is not half there."""
+    mine = draft.Draft(memory)
+    large = wire.ENCODE(wire.Result("a", {"x": "y" * (draft.SIZE // 2)}))
+    assert mine.add(large)
+    assert not mine.add(large)
+    assert len(wire.ENTRIES_SAID.decode(draft.left_behind(memory, 0))) == 1
+    assert len(wire.ENTRIES_SAID.decode(draft.one(large))) == 1
+
+
+@given(st.binary(max_size=200), st.integers(0, 2**32))
+def test_any_bytes_in_it(content: bytes, frames: int) -> None:
+    """A child may write what it likes: it is entries, or `Malformed`."""
+    fd = draft.make()
+    try:
+        os.pwrite(fd, content, 0)
+        with contextlib.suppress(Malformed):
+            assert isinstance(wire.ENTRIES_SAID.decode(draft.left_behind(fd, frames)), list)
+        os.ftruncate(fd, 0)
+        assert wire.ENTRIES_SAID.decode(draft.left_behind(fd, frames)) == []
+    finally:
+        os.close(fd)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_as_a_message(content: bytes) -> None:
+    """A message, or `Malformed`."""
+    for kind in (wire.Hello, wire.Done, wire.ToolAsked, list[wire.Entry]):
+        with contextlib.suppress(Malformed):
+            wire.Said(kind).decode(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x91\x93\xa1h\xa1a\xa1\xff", b"\x91\x93\xa1r\xa1a\x81\xa1x" + b"\x91" * 100_000],
+    ids=["no text", "a nest"],
+)
+def test_messages_that_are_hard_to_read(content: bytes) -> None:
+    """What other errors than msgspec's own come of."""
+    with pytest.raises(Malformed):
+        wire.ENTRIES_SAID.decode(content)
+
+
+class Pair:
+    """An outbox and the broker's end of it."""
+
+    def __init__(self) -> None:
+        """Both in this process."""
+        mine, its = socket.socketpair()
+        heard, self.rung = os.pipe()
+        self.memory = draft.make()
+        self.broker = Channel(mine, takes_fds=False, bell=heard)
+        self.channel = Channel(its, takes_fds=True)
+        self.outbox = Outbox(self.channel, draft.Draft(self.memory), self.rung)
+
+    def waiting(self) -> int:
+        """Entries that were not sent."""
+        return len(wire.ENTRIES_SAID.decode(draft.left_behind(self.memory, self.sent)))
+
+    sent = 0
+
+    def heard(self) -> list[wire.Entry]:
+        """The next frame's entries."""
+        frame = self.broker.receive(5)
+        assert frame.kind == wire.ENTRIES
+        self.sent += 1
+        return wire.ENTRIES_SAID.decode(frame.data)
+
+    def close(self) -> None:
+        """Both ends."""
+        self.broker.close()
+        self.channel.close()
+        os.close(self.rung)
+        os.close(self.memory)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """An outbox and the broker's end of it."""
+    one = Pair()
+    yield one
+    one.close()
+
+
+def test_all_is_sent_before_a_plugin_begins(pair: Pair) -> None:
+    """What one plugin said is out of the next one's reach; what it says itself waits where it is not lost."""
+    pair.outbox.add(Dispatched(["a", "b"]))
+    assert pair.waiting() == 1
+    pair.outbox.add(Started("a"))
+    assert pair.heard() == [wire.Began(["a", "b"]), wire.Started("a")]
+    pair.outbox.add(Emitted("a", {"x": 1}))
+    pair.outbox.add(Finished("a", 1.0))
+    assert pair.waiting() == 2
+    pair.outbox.add(Started("b"))
+    assert pair.heard() == [wire.Result("a", {"x": 1}), wire.Finished("a", 1.0, False), wire.Started("b")]
+    assert pair.waiting() == 0
+
+
+def test_nothing_waits_for_long(pair: Pair) -> None:
+    """An entry that comes late brings those before it along."""
+    pair.outbox.add(Emitted("a", {"x": 1}))
+    time.sleep(0.05)
+    pair.outbox.add(Emitted("a", {"y": 1}))
+    assert pair.heard() == [wire.Result("a", {"x": 1}), wire.Result("a", {"y": 1})]
+
+
+def test_a_large_entry_and_a_large_body(pair: Pair) -> None:
+    """What is larger than the draft, or than the socket holds, comes whole and in order."""
+    size = 5 * wire.PART_BYTES + 1
+
+    def say() -> None:
+        pair.outbox.add(Emitted("a", {"x": 1}))
+        pair.outbox.add(Emitted("a", {"long": "y" * draft.SIZE}))
+        pair.outbox.add(Emitted("a", Child(body=Body(bytes(size)))))
+        pair.outbox.say(wire.DONE, wire.Done(1))
+
+    thread = threading.Thread(target=say)
+    thread.start()
+    assert pair.heard() == [wire.Result("a", {"x": 1})]
+    assert pair.heard() == [wire.Result("a", {"long": "y" * draft.SIZE})]
+    came = 0
+    while came < size:
+        frame = pair.broker.receive(5)
+        assert frame.kind == wire.BODY
+        came += len(frame.data)
+    [made] = pair.heard()
+    assert isinstance(made, wire.ChildMade)
+    assert (made.size, made.content, came) == (size, None, size)
+    assert pair.broker.receive(5).kind == wire.DONE
+    thread.join()
+
+
+def test_a_ring_wakes_at_once(pair: Pair) -> None:
+    """The last word of a payload is heard when it is said, not at the next tick."""
+    times = []
+    for _ in range(5):
+        timer = threading.Timer(0.02, pair.outbox.say, (wire.DONE, wire.Done(1)))
+        timer.start()
+        began = time.monotonic()
+        assert pair.broker.receive(5).kind == wire.DONE
+        times.append(time.monotonic() - began)
+        timer.join()
+    assert min(times) < 0.09
+
+
+def test_what_nobody_rings_for_is_heard_all_the_same(pair: Pair) -> None:
+    """A tick later at the most; and a bell that is gone is no end."""
+    pair.channel.send(wire.DONE, b"x")
+    assert pair.broker.receive(5).kind == wire.DONE
+    os.dup2(pair.broker.sock.fileno(), pair.rung)  # nobody can ring any more
+    pair.channel.send(wire.DONE, b"x")
+    assert pair.broker.receive(5).kind == wire.DONE
+    with pytest.raises(Overdue):
+        pair.broker.receive(0.01)
+    pair.channel.close()
+    with pytest.raises(Closed):
+        pair.broker.receive(5)
+
+
+def in_a_process(call: Callable[[], None]) -> int:
+    """How a forked process that calls it ends, as waitpid(2) says it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            call()
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1]
+
+
+def loop(alarm: Alarm) -> None:
+    """Python code that never ends, under the alarm; leaves with the time that it was given."""
+    began = time.monotonic()
+    try:
+        while True:
+            pass
+    except Overtime:
+        alarm.disarm()
+        os._exit(0 if time.monotonic() - began < 1 else 2)
+
+
+@pytest.mark.parametrize("wall_s", [0.01, 0.2])
+def test_the_alarm_ends_python(wall_s: float) -> None:
+    """After that time and not before, however long the step before it was allowed."""
+
+    def step() -> None:
+        alarm = Alarm()
+        for _ in range(1_000):
+            alarm.arm(30)
+            alarm.disarm()
+        began = time.monotonic()
+        alarm.arm(wall_s)
+        try:
+            loop(alarm)
+        except Overtime:
+            os._exit(0 if time.monotonic() - began >= wall_s else 3)
+
+    assert os.waitstatus_to_exitcode(in_a_process(step)) == 0
+
+
+def test_the_alarm_ends_c() -> None:
+    """A loop that never comes back to Python is killed by the processor time that it takes."""
+
+    def step() -> None:
+        alarm = Alarm()
+        alarm.arm(30)
+        alarm.disarm()
+        alarm.arm(0.1)
+        sum(range(10**15))
+
+    assert os.WTERMSIG(in_a_process(step)) == signal.SIGPROF
+
+
+def test_nothing_rings_once_there_is_no_work() -> None:
+    """A child that waits is left alone."""
+
+    def step() -> None:
+        alarm = Alarm()
+        alarm.arm(0.02)
+        alarm.disarm()
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            pass
+        os._exit(0 if signal.getitimer(signal.ITIMER_REAL)[0] == 0 else 1)
+
+    assert in_a_process(step) == 0
