@@ -28,6 +28,58 @@ def test_anything_becomes_strict_json(value: dict[str, Any]) -> None:
     assert "\\u0000" not in made.replace("\\\\u0000", "")
 
 
+class Slow(dict[str, Any]):
+    """A mapping that is looked at item by item."""
+
+
+def slowly(value: Any) -> Any:
+    """The same with each mapping and list such that its items are looked at one by one."""
+    if isinstance(value, dict):
+        return Slow({key: slowly(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return (*(slowly(item) for item in value), Slow())
+    return value
+
+
+def without_marks(value: Any) -> Any:
+    """Without what `slowly` put at the end of each list."""
+    if isinstance(value, dict):
+        return {key: without_marks(item) for key, item in value.items()}
+    return [without_marks(item) for item in value[:-1]] if isinstance(value, list) else value
+
+
+def lists_in(value: Any) -> int:
+    """How many lists."""
+    if isinstance(value, dict):
+        return sum(map(lists_in, value.values()))
+    return 1 + sum(map(lists_in, value)) if isinstance(value, list) else 0
+
+
+@given(
+    st.dictionaries(st.text(), JSON_LIKE),
+    st.builds(ValueLimits, depth=st.integers(1, 6), nodes=st.integers(0, 60), bytes=st.integers(0, 200)),
+)
+def test_plain_values_are_only_looked_at_faster(value: dict[str, Any], limits: ValueLimits) -> None:
+    """Many at once or one by one: the same values, the same cost, and the same refusals."""
+    slow, used_bytes, used_nodes = plain(slowly(value), ValueLimits())
+    wanted = (without_marks(slow), used_bytes, used_nodes - lists_in(value))
+    assert plain(value, ValueLimits()) == wanted
+    try:
+        made = plain(value, limits)
+    except PluginError:
+        made = None
+    fits = used_bytes <= limits.bytes and wanted[2] <= limits.nodes and depth_of(value) <= limits.depth
+    assert (made is not None) == fits
+    assert made in (None, wanted)
+
+
+def depth_of(value: Any) -> int:
+    """Levels of mappings and lists."""
+    if isinstance(value, dict):
+        return 1 + max((depth_of(item) for item in value.values()), default=0)
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
 @pytest.mark.parametrize(
     ("value", "wanted"),
     [

@@ -44,6 +44,16 @@ def test_outputs_come_back(sandbox: Stage) -> None:
     assert children == {"stdout": 12, "out": 5}
 
 
+def test_payloads_may_wait_meanwhile() -> None:
+    """A child that waits for its tool has got the next payloads already: they keep their order and bytes."""
+    scripts = [f'#!script\nread -r line < "$1"; echo {n}; exit {n}\n'.encode() for n in range(12)]
+    with stage(**SETTINGS, sandbox__children=1) as one:
+        done = one.scan(*scripts)
+    roots = [report for report in done.reports if report.extracted_from is None]
+    assert [report.result_of("tooled")["code"] for report in roots] == list(range(12))
+    assert not done.errors
+
+
 def test_it_may_run_and_write_nothing_else(sandbox: Stage, tmp_path: Path) -> None:
     """Landlock and seccomp: no other program, no file outside its folder, no secrets, no sockets."""
     tmp_path.chmod(0o777)
