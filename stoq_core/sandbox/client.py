@@ -21,7 +21,7 @@ from . import messages as wire
 from .control import Zygote, ZygoteGone
 from .index import Index
 from .protect import PROTECTIONS, make_opaque
-from .seats import Seat, Seats
+from .seats import LINE, Seat, Seats
 
 if TYPE_CHECKING:
     from stoq_core.examine import PluginSource, Task
@@ -34,6 +34,9 @@ _MOST_ZYGOTES = 5
 _RESERVATIONS = 256 * MiB
 """Address space that threads and allocators reserve but do not use."""
 
+
+_WAITING_BYTES = MiB
+"""A payload in memory that is larger waits where it is until a child has nothing to do."""
 
 _MOVING = threading.Lock()
 
@@ -67,7 +70,7 @@ class Sandbox:
         )
         self.children = config.sandbox.children or _cores()
         self.seats = Seats(config.sandbox, self.children, self._born)
-        self.ahead = 8 * self.children - 1
+        self.ahead = LINE * self.children - 1
         self._zygote = self._new_zygote()
         self._old: list[Zygote] = []
         self.index = Index((), (), _nothing)
@@ -229,7 +232,9 @@ class Sandbox:
         """Begin in a child that is idle, or give the payload to one that comes to it next."""
         if self._pid != os.getpid():
             self._move_in()
-        seat = self.seats.join(task.request)
+        body = task.payload.body
+        costs = body.size if body.fd is None else 0  # what waits is a copy then
+        seat = self.seats.join(task.request, in_line=costs <= _WAITING_BYTES)
         if seat is None:
             return None
         from .run import Run

@@ -23,8 +23,8 @@ _HELLO_S = 30.0
 _LAST_WORDS_S = 1.0
 _MOST_STILLBORN = 20
 _SURELY_ALIVE_S = 0.005  # one that spoke just now; should it be dead, its payload goes to another
-_LINE = 8
-"""Payloads that a child has at the most: one that it examines, one that it will come to at once."""
+LINE = 8
+"""Payloads that a child has at the most: the one that it examines, and those that it comes to at once."""
 
 
 class Waiting(Protocol):
@@ -80,16 +80,15 @@ class Seats:
             self._busy[seat] = None
         return seat
 
-    def join(self, owner: str) -> Seat | None:
-        """A child for a payload that may wait: an idle one, else one that has only one; or None."""
+    def join(self, owner: str, *, in_line: bool) -> Seat | None:
+        """A child for a payload that is wanted later: one that is idle or has room `in_line`; or None."""
         with self.lock:
-            for seat in self._busy if len(self._busy) >= self._most else ():
+            full = len(self._busy) >= self._most
+            for seat in self._busy if full and in_line else ():
                 leaves = seat.payloads + len(seat.line) >= self._settings.recycle_payloads
-                if seat.owner == owner and len(seat.line) < _LINE and not (seat.spoiled or leaves):
+                if seat.owner == owner and len(seat.line) < LINE and not (seat.spoiled or leaves):
                     return seat
-            if len(self._busy) >= self._most:
-                return None
-        return self.take(owner)
+        return None if full else self.take(owner)
 
     def _greeted(self, owner: str | None) -> Seat:
         """A child that has said what protects it."""

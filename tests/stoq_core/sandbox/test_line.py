@@ -57,6 +57,7 @@ def test_they_come_in_turn(one_child: Stage) -> None:
     assert one_child.sandbox.start_ahead(task(one_child, b"one too many")) is None
     assert [finished(run) for run in (first, *behind)] == [ALL] * 8
     assert one_child.sandbox.start_ahead(task(one_child, b"room again")) is not None
+    assert one_child.sandbox.start_ahead(task(one_child, bytes(2 * MiB))) is None  # it would be held twice
 
 
 def test_one_that_is_wanted_before_its_turn(one_child: Stage) -> None:
