@@ -150,7 +150,8 @@ def add_code(work: Path, cloud: str, plugins: list[Path]) -> None:
     """The core, the shipped plugins, one cloud's handlers, the rules, the config, and others' plugins."""
     for package in ("stoq_core", "plugins", f"handlers/{cloud}"):
         shutil.copytree(ROOT / package, work / package, ignore=_IGNORED)
-    for file in ("handlers/__init__.py", "handlers/bootstrap.py", "handlers/records.py", "stoq.toml"):
+    shared = sorted(str(one.relative_to(ROOT)) for one in (ROOT / "handlers").glob("*.py"))
+    for file in (*shared, "stoq.toml"):
         shutil.copy(ROOT / file, work / file)
     for name, text in CLOUDS[cloud].shims.items():
         (work / name).write_text(text, "utf-8")
