@@ -87,7 +87,8 @@ class _Zygote:
         os.set_blocking(self._wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        gc.freeze()  # the collector is off since the start (`spawn`), so nothing has to be looked through
+        gc.freeze()  # the collector was off since the start (`spawn`): nothing has been looked through
+        gc.enable()
         channel.send(wire.READY, wire.ENCODE(loaded))
 
     def _warm(self) -> None:
@@ -147,7 +148,6 @@ class _Zygote:
 
     def _become_child(self, fd: int, bell: int, draft: int, *, uid: int | None) -> NoReturn:
         try:
-            gc.enable()
             missing = self._protector.worker(uid, self._bounds)
             own = Draft(draft)
             bell = os.dup(bell)  # so that it is not 3
