@@ -46,8 +46,9 @@ def chain_of(filters: Any, parms: Any) -> list[Filter]:
         if name in IMAGES:
             break
         if name == b"Crypt" and own.get(b"Name", b"Identity") == b"Identity":
+            chain.append((name, own))  # not encrypted, though the document is
             continue
-        if name not in _DECODERS:
+        if name not in _DECODERS or name == b"Crypt":
             shown = name[:40].decode("latin-1")
             raise Damaged(f"the filter {shown} is not known", Reason.UNSUPPORTED_METHOD)
         chain.append((name, own))
@@ -153,9 +154,9 @@ def _hex(chunks: Chunks, _parms: dict[bytes, Any]) -> Iterator[bytes]:
 def _ascii85(chunks: Chunks, _parms: dict[bytes, Any]) -> Iterator[bytes]:
     letters, first = b"", True
     for chunk in chunks:
-        if first and (stripped := chunk.lstrip(_SPACE)):
-            chunk, first = stripped.removeprefix(b"<~"), False
-        text, end, _ = chunk.partition(b"~")
+        begun = chunk.lstrip(_SPACE) if first else chunk
+        text, end, _ = (begun.removeprefix(b"<~") if first else begun).partition(b"~")
+        first = first and not begun
         letters += text.translate(None, _NOT_A85).replace(b"z", b"!!!!!")
         if end:
             break
@@ -199,7 +200,11 @@ def _run_length(chunks: Chunks, _parms: dict[bytes, Any]) -> Iterator[bytes]:
         yield held[at + 1 :] if held[at] < 128 else b""
 
 
+def _identity(chunks: Chunks, _parms: dict[bytes, Any]) -> Chunks:
+    return chunks
+
+
 _DECODERS: dict[bytes, Callable[[Chunks, dict[bytes, Any]], Iterable[bytes]]] = {
     b"FlateDecode": _flate, b"LZWDecode": _lzw, b"ASCIIHexDecode": _hex, b"ASCII85Decode": _ascii85,
-    b"RunLengthDecode": _run_length,
+    b"RunLengthDecode": _run_length, b"Crypt": _identity,
 }  # fmt: skip

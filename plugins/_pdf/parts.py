@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from plugins._native import base_name
 from stoq_core.errors import LimitReached, PluginError, Reason
 from stoq_core.job import Child, Job
 from stoq_core.limits import MiB
 
+from . import crypt
 from .damage import Damaged, Meter
-from .filters import chain_of, decoded, sliced
+from .filters import Filter, chain_of, decoded, sliced
 from .scan import Document, Stream
-from .seen import Owned, Owner, text, text_bytes
+from .seen import Owned, text, text_bytes
 
 _MOST_PACKED = 16 * MiB
 _MOST_PACKED_TOGETHER = 64 * MiB
 _FREE_OVERLAP = 64 * 1024
 _SAID_OF_A_KIND = 3
 
-Decrypt = Callable[[Owner, bytes, bool], bytes]
-"""From an object's number, bytes, and whether they are a stream's, to the plain bytes."""
-
 
 class Parts:
     """The children of one document; what cannot be decoded is reported, the first of a kind by name."""
 
     def __init__(self, document: Document, job: Job, meter: Meter) -> None:
-        """`document` is read; `decrypt` may be set before the first child is taken."""
+        """`document` is read; one that is encrypted has to be unlocked before anything is taken out."""
         self.document = document
-        self.decrypt: Decrypt | None = None
+        self._lock: crypt.Lock | None = None
+        self._key: bytes | None = None
         self.packed = 0
         self._job, self._meter = job, meter
         self._overlap = 2 * len(document.view) + _FREE_OVERLAP
@@ -58,7 +56,31 @@ class Parts:
     def text(self, owned: Owned) -> bytes:
         """A string's bytes, decrypted where strings are encrypted."""
         value, owner = owned
-        return value if self.decrypt is None or owner is None else self.decrypt(owner, value, False)  # noqa: FBT003 - a string
+        if self._lock is None or self._key is None or owner is None:
+            return value
+        return crypt.decrypt(self._lock, self._key, owner, value, self._lock.string_cipher)
+
+    def unlock(self, passwords: Iterable[str]) -> str | None:
+        """The password that opens an encrypted document, or None; `timeout` when they are too many."""
+        seen = self.document.seen
+        said = seen.resolved(seen.trailer.get(b"Encrypt"))
+        lock = crypt.lock_of(said, seen.resolved(seen.trailer.get(b"ID")))
+        for password in passwords if lock is not None else ():
+            self._meter.check()
+            assert lock is not None
+            key = crypt.key_of(lock, password)
+            if key is not None:
+                self._lock, self._key = lock, key
+                return password
+        return None
+
+    def _deciphered(self, one: Stream, held: memoryview, chain: list[Filter]) -> memoryview | bytes:
+        """A stream's bytes before they were encrypted; tables and streams that say so never were."""
+        lock, key = self._lock, self._key
+        bare = one.kind == b"XRef" or any(name == b"Crypt" for name, _ in chain)
+        if lock is None or key is None or bare or (one.kind == b"Metadata" and not lock.metadata):
+            return held
+        return crypt.decrypt(lock, key, (one.number, one.generation), bytes(held), lock.stream_cipher)
 
     def unpack(self) -> None:
         """Read the objects in object streams, so that what they say is known."""
@@ -81,7 +103,7 @@ class Parts:
                 self._packed_left -= len(chunk)
                 size += len(chunk)
                 if size > _MOST_PACKED or self._packed_left < 0:
-                    self.report(Damaged("larger than object streams are read", Reason.TOO_LARGE), _called(one))
+                    self.report(Damaged("too large to read its objects", Reason.TOO_LARGE), _called(one))
                     break
                 kept.append(chunk)
         except Damaged:
@@ -154,18 +176,16 @@ class Parts:
         self._meter.check()
         filters, parms = self.document.filters_of(one)
         chain = chain_of(filters, parms)
-        held: Any = self.document.bytes_of(one)
-        ciphered = self.decrypt is not None and one.kind != b"XRef"
-        if not raw and not chain and not ciphered:
+        held = self.document.bytes_of(one)
+        if not raw and not chain and self._lock is None:
             return
         self._overlap -= len(held)
         if self._overlap < 0:
             raise LimitReached(Reason.RATIO, "streams overlap: together they hold more than the file does")
-        if ciphered and self.decrypt is not None:
-            held = self.decrypt((one.number, one.generation), bytes(held), True)  # noqa: FBT003 - a stream
+        plain = self._deciphered(one, held, chain)
         rows = raw or one.subtype != b"Image"  # pixels are compared with nothing: no time for them
         try:
-            yield from decoded(sliced(held, self._meter), chain, self._meter, rows=rows)
+            yield from decoded(sliced(plain, self._meter), chain, self._meter, rows=rows)
         except Damaged as error:
             if one.cut and error.reason is Reason.CORRUPT:
                 raise Damaged(error.message, Reason.TRUNCATED) from None
@@ -178,7 +198,8 @@ class Parts:
         return one.number in self.document.seen.script_refs and not self._is_file(one)
 
     def _is_form(self, one: Stream) -> bool:
-        return one.number in self.document.seen.form_refs and not self._is_file(one) and not self._is_script(one)
+        form = one.number in self.document.seen.form_refs
+        return form and not self._is_file(one) and not self._is_script(one)
 
     def _is_own(self, one: Stream) -> bool:
         return self._is_file(one) or self._is_script(one) or self._is_form(one)

@@ -67,8 +67,13 @@ def _row(kind: int, row: bytes, above: bytes, pixel: int) -> bytes:
 def _sub(row: bytes, pixel: int) -> bytes:
     made = bytearray(len(row))
     for n in range(min(pixel, len(row))):
-        made[n::pixel] = bytes(accumulate(row[n::pixel], lambda left, one: (left + one) & 255))
+        sums = accumulate(row[n::pixel], _sum)
+        made[n::pixel] = bytes(sums)
     return bytes(made)
+
+
+def _sum(left: int, one: int) -> int:
+    return (left + one) & 255
 
 
 def _up(row: bytes, above: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Find the objects and streams of a PDF by looking for them; what the file says of their places is not asked."""
+"""Find the objects and streams of a PDF by looking for them: its own tables of places are not asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from .seen import Seen
 from .syntax import Parser
 
 _HEAD = re.compile(rb"obj(?=[\0\t\n\f\r <\[(/%+.\d-]|\Z)|trailer")
-_NUMBERS = re.compile(rb"(?<!\d)(\d{1,10})[\0\t\n\f\r ]+(\d{1,5})[\0\t\n\f\r ]*(?:%[^\r\n]*[\r\n]+[\0\t\n\f\r ]*)?\Z")
+_NUMBERS = re.compile(
+    rb"(?<!\d)(\d{1,10})[\0\t\n\f\r ]+(\d{1,5})[\0\t\n\f\r ]*(?:%[^\r\n]*[\r\n]+[\0\t\n\f\r ]*)?\Z"
+)
 _LOOK_BACK = 96
 _ENDS_HERE = re.compile(rb"[\0\t\n\f\r ]*+endstream")
 _ENDSTREAM = re.compile(rb"endstream")
@@ -62,21 +64,21 @@ class Document:
         """Find all objects. Raises `LimitReached` when there are too many or the time is over."""
         parser = Parser(self.view, self.seen)
         heads = _heads(self.view)
-        size, work = len(self.view), 0
+        size = len(self.view)
         head = next(heads, None)
         try:
             while head is not None:
                 following = next(heads, None)
                 limit = size
-                if work > 2 * size + _FREE_WORK:  # objects within strings of others: each to the next one only
-                    limit = following.start() if following else size
-                work += self._object(parser, head, limit) - head.end()
+                if following and parser.passed > 2 * size + _FREE_WORK:
+                    limit = following.start()  # objects within strings of others: each to the next one only
+                self._object(parser, head, limit)
                 head = following
         finally:
             self.clipped = self.clipped or parser.clipped
             self._places()
 
-    def _object(self, parser: Parser, head: re.Match[bytes], limit: int) -> int:
+    def _object(self, parser: Parser, head: re.Match[bytes], limit: int) -> None:
         number, generation = self._numbers(head.start())
         self.seen.owner = (number, generation)
         parsed = parser.value(head.end(), limit)
@@ -84,7 +86,7 @@ class Document:
         if head[0] == b"trailer":
             if isinstance(value, dict):
                 self._trailer(value)
-            return parsed.end
+            return
         self.objects += 1
         if self.objects > _MOST_OBJECTS or len(self.streams) >= _MOST_STREAMS:
             raise LimitReached(Reason.OPTION_LIMIT, "the document has more objects than are read")
@@ -94,7 +96,6 @@ class Document:
             self._stream(number, generation, value if isinstance(value, dict) else {}, parsed.stream)
         else:
             self.seen.keep(number, value)
-        return parsed.end
 
     def _numbers(self, at: int) -> tuple[int, int]:
         found = _NUMBERS.search(bytes(self.view[max(0, at - _LOOK_BACK) : at]))
@@ -160,12 +161,11 @@ class Document:
             places.setdefault(first + int(place[:12]), int(number[:12]))
         starts = sorted(at for at in places if at < size)
         self.seen.in_stream, self.seen.owner = True, None
-        work = end = 0
+        end = 0
         try:
             for n, at in enumerate(starts):
                 following = starts[n + 1] if n + 1 < len(starts) else size
-                parsed = parser.value(at, following if work > 2 * size + _FREE_WORK else size)
-                work += parsed.end - at
+                parsed = parser.value(at, following if parser.passed > 2 * size + _FREE_WORK else size)
                 self.objects += 1
                 self.seen.keep(places[at], parsed.value)
                 if n % _CHECK_EVERY == 0:

@@ -15,7 +15,7 @@ KEYWORDS = (
 
 _WORDS = frozenset(KEYWORDS)
 _INFO = (b"Title", b"Author", b"Subject", b"Keywords", b"Creator", b"Producer", b"CreationDate", b"ModDate")
-_KEPT_DICTS = frozenset((*_INFO, b"Predictor", b"EarlyChange", b"O", b"XFA"))
+_KEPT_DICTS = frozenset((*_INFO, b"Predictor", b"EarlyChange", b"U", b"XFA"))
 _MOST_VALUES = 50_000
 _MOST_KEPT_BYTES = 1 << 20
 _MOST_KEPT_ITEMS = 1_000
@@ -87,7 +87,9 @@ class Seen:
             self.form_refs.update(one.number for one in _refs(form))
 
     def _file(self, found: dict[bytes, Any]) -> None:
-        name = next((one for key in (b"UF", b"F", b"DOS", b"Unix") if type(one := found.get(key)) is bytes), b"")
+        name = next(
+            (one for key in (b"UF", b"F", b"DOS", b"Unix") if type(one := found.get(key)) is bytes), b""
+        )
         held = found[b"EF"]
         if isinstance(held, Ref):
             held = self.values.get(held.number)

@@ -1,4 +1,4 @@
-"""Objects as PDF writes them: names, numbers, strings, arrays, dictionaries, references (ISO 32000-1, 7.3)."""
+"""Objects as PDF writes them: names, strings, arrays, dictionaries, references (ISO 32000-1, 7.3)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Parser:
     """Reads single values out of a text; never fails, and costs no more than the bytes it passes.
 
     Nesting below 64 levels is flattened into the last one; past 100,000 items of one value the rest is
-    told to the listener but not kept, and `clipped` is set.
+    told to the listener but not kept, and `clipped` is set. `passed` counts all bytes that were looked at.
     """
 
     def __init__(self, view: memoryview, listener: Listener) -> None:
@@ -101,6 +101,7 @@ class Parser:
             self._open, self._close, self._name, self._literal, self._hex, self._word, self._nothing,
         )  # fmt: skip
         self.clipped = False
+        self.passed = 0
         self._begin(0, 0)
 
     def _begin(self, at: int, limit: int) -> None:
@@ -123,6 +124,7 @@ class Parser:
             self._handlers[token.lastindex - 1](token)
         while self._stack:
             self._fold()
+        self.passed += self._at - at
         return Parsed(self._items[0] if self._items else None, self._at, self._stream)
 
     def _push(self, value: Any, *, tell: bool = True) -> None:
@@ -195,6 +197,7 @@ class Parser:
                     self._at = one.end()
                     self._push(unescaped(bytes(self._view[start : one.start()])))
                     return
+        self.passed += self._limit - start
         found = _END.search(self._view, start, self._limit)  # it never ends: the object does
         self._at = found.start() if found else self._limit
         self._push(unescaped(bytes(self._view[start : self._at])))
@@ -205,6 +208,8 @@ class Parser:
     def _word(self, token: re.Match[bytes]) -> None:
         word = token[6]
         if word.isdigit():
+            self._push(int(word[:18]), tell=False)
+        elif word[:1] in b"+-" and word[1:].isdigit():
             self._push(int(word[:18]), tell=False)
         elif word == b"R":
             self._reference()

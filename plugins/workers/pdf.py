@@ -26,14 +26,18 @@ _VERSION = re.compile(rb"%PDF-(\d{1,2}\.\d{1,2})")
 class PdfOptions(Options, frozen=True):
     """How much to take out and to list."""
 
-    max_scripts: Annotated[int, about("scripts that are a child each; those behind are one together", ge=0)] = 100
+    passwords: Annotated[tuple[str, ...], about("tried on encrypted documents after the request's own")] = ()
+    max_scripts: Annotated[
+        int, about("scripts that are a child each; those behind are one together", ge=0)
+    ] = 100
     max_uris: Annotated[int, about("addresses listed in the result", ge=0, le=1_000)] = 100
 
 
 class PdfResult(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Counts; `keywords` by name, in plain sight or in object streams; `escaped_names` need no escapes.
 
-    `info` is what the document says of itself: title, author, program, dates as PDF writes them.
+    `password` is the one that opened it, empty where it opens without. `info` is what the document says
+    of itself: title, author, program, dates as PDF writes them.
     """
 
     version: str = ""
@@ -42,6 +46,7 @@ class PdfResult(msgspec.Struct, omit_defaults=True, kw_only=True):
     streams: int = 0
     object_streams: int = 0
     encrypted: bool = False
+    password: str | None = None
     linearized: bool = False
     keywords: dict[str, int] = {}
     escaped_names: int = 0
@@ -56,6 +61,7 @@ class Pdf(Worker[PdfOptions]):
     Pictures in formats of their own and streams without filters stand in the file as they are.
     """
 
+    libraries = {"cryptography": "cryptography (in requirements.txt)"}
     errors = {
         "corrupt": "a stream is damaged; what could be decoded is scanned",
         "truncated": "the file ends within a stream",
@@ -63,13 +69,14 @@ class Pdf(Worker[PdfOptions]):
         "too_deep": "more than 8 filters in one stream",
         "encrypted_document": "the document is encrypted and no password fits",
         "ratio": "streams expand beyond the limits, or overlap",
-        "too_large": "an object stream of more than 16 MiB: what is behind is decoded, but not read as objects",
+        "too_large": "object streams above 16 MiB (64 together): the rest is decoded, not read as objects",
         "option_limit": "more objects than are read",
         "timeout": "there were more objects or streams than can be read in time",
     }
     findings = {
         "pdf_hidden_javascript": (
-            200, "JavaScript only in object streams, and something starts when the document opens", ("T1059.007", "T1027")
+            200, "JavaScript only in object streams, and something starts when the document opens",
+            ("T1059.007", "T1027"),
         ),
         "pdf_hidden_launch": (
             600, "an action that starts a program, only in an object stream", ("T1204.002", "T1027")
@@ -82,7 +89,7 @@ class Pdf(Worker[PdfOptions]):
     result = PdfResult
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield children, findings, then one `PdfResult`; nothing for what has no `%PDF-` in its first KiB."""
+        """Yield children, findings, then one `PdfResult`; nothing without `%PDF-` in the first KiB."""
         head = payload.head(_LEAD_BYTES)
         if b"%PDF-" not in head:
             return
@@ -96,13 +103,15 @@ class Pdf(Worker[PdfOptions]):
             document.read()
         except LimitReached as error:
             parts.report(error)
-        result.encrypted = b"Encrypt" in document.seen.trailer
+        result.encrypted = document.seen.trailer.get(b"Encrypt") is not None
         try:
-            if not result.encrypted:
+            if result.encrypted:
+                result.password = parts.unlock(dict.fromkeys(("", *job.passwords, *self.options.passwords)))
+            if not result.encrypted or result.password is not None:
                 yield from self._parts(parts)
         except LimitReached as error:
             full = error
-        if result.encrypted:
+        if result.encrypted and result.password is None:
             parts.report(_locked())
         if document.clipped:
             parts.report(LimitReached(Reason.OPTION_LIMIT, "an object has more items than are read"))
@@ -128,7 +137,7 @@ class Pdf(Worker[PdfOptions]):
         result.object_streams, result.escaped_names = parts.packed, seen.escaped
         result.linearized = bool(seen.word(b"Linearized"))
         result.keywords = {one.decode(): seen.word(one) for one in KEYWORDS if seen.word(one)}
-        if result.encrypted and parts.decrypt is None:
+        if result.encrypted and result.password is None:
             return  # their strings are no text
         result.uris = [text(parts.text(one)) for one in list(seen.uris)[: self.options.max_uris]]
         result.info = {key: text(parts.text(one)) for key, one in seen.info().items()}
@@ -145,4 +154,4 @@ class Pdf(Worker[PdfOptions]):
 
 
 def _locked() -> LimitReached:
-    return LimitReached(Reason.ENCRYPTED_DOCUMENT, "the document is encrypted; its streams are not decoded")
+    return LimitReached(Reason.ENCRYPTED_DOCUMENT, "the document is encrypted and no password fits")
