@@ -20,6 +20,7 @@ _MOST_PACKED = 16 * MiB
 _MOST_PACKED_TOGETHER = 64 * MiB
 _FREE_OVERLAP = 64 * 1024
 _SAID_OF_A_KIND = 3
+_ZLIB_HEADS = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"H\x89")
 
 
 class Parts:
@@ -177,6 +178,9 @@ class Parts:
         filters, parms = self.document.filters_of(one)
         chain = chain_of(filters, parms)
         held = self.document.bytes_of(one)
+        guessed = filters is None and self._lock is None and bytes(held[:2]) in _ZLIB_HEADS
+        if guessed:  # a dictionary too broken for its filter to be seen
+            chain = [(b"FlateDecode", {})]
         if not raw and not chain and self._lock is None:
             return
         self._overlap -= len(held)
@@ -187,6 +191,8 @@ class Parts:
         try:
             yield from decoded(sliced(plain, self._meter), chain, self._meter, rows=rows)
         except Damaged as error:
+            if guessed:
+                return
             if one.cut and error.reason is Reason.CORRUPT:
                 raise Damaged(error.message, Reason.TRUNCATED) from None
             raise

@@ -207,9 +207,7 @@ class Parser:
 
     def _word(self, token: re.Match[bytes]) -> None:
         word = token[6]
-        if word.isdigit():
-            self._push(int(word[:18]), tell=False)
-        elif word[:1] in b"+-" and word[1:].isdigit():
+        if word.isdigit() or (word[:1] in b"+-" and word[1:].isdigit()):
             self._push(int(word[:18]), tell=False)
         elif word == b"R":
             self._reference()
