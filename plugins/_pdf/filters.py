@@ -30,13 +30,13 @@ Filter = tuple[bytes, dict[bytes, Any]]
 """A filter's full name and its parameters."""
 
 
-def chain_of(filters: Any, parms: Any) -> list[Filter]:
+def chain_of(filters: Any, params: Any) -> list[Filter]:
     """The filters up to the first one that is an image's, whose bytes are a file format of their own.
 
     Raises `Damaged` (`unsupported_method`, `too_deep`) for a filter that is not known, and for too many.
     """
     names = filters if isinstance(filters, list) else [] if filters is None else [filters]
-    of_each = parms if isinstance(parms, list) else [parms]
+    of_each = params if isinstance(params, list) else [params]
     if len(names) > _MOST_FILTERS:
         raise Damaged(f"{len(names)} filters in one stream", Reason.TOO_DEEP)
     chain: list[Filter] = []
@@ -61,12 +61,12 @@ def decoded(chunks: Chunks, chain: list[Filter], meter: Meter, *, rows: bool = T
     Without `rows` predictors are left as they are. Raises `Damaged` behind what could be decoded.
     """
     problems: list[Damaged] = []
-    for n, (name, parms) in enumerate(chain):
+    for n, (name, params) in enumerate(chain):
         if n:
             chunks = _paid(chunks, meter)
-        chunks = _until_damage(_DECODERS[name](chunks, parms), problems)
-        if rows and b"Predictor" in parms and name in (b"FlateDecode", b"LZWDecode"):
-            chunks = _until_damage(unpredicted(chunks, parms), problems)
+        chunks = _until_damage(_DECODERS[name](chunks, params), problems)
+        if rows and b"Predictor" in params and name in (b"FlateDecode", b"LZWDecode"):
+            chunks = _until_damage(unpredicted(chunks, params), problems)
     yield from chunks
     if problems:
         raise problems[0]
@@ -93,7 +93,7 @@ def _paid(chunks: Chunks, meter: Meter) -> Iterator[bytes]:
         yield chunk
 
 
-def _flate(chunks: Chunks, _parms: dict[bytes, Any]) -> Iterator[bytes]:
+def _flate(chunks: Chunks, _params: dict[bytes, Any]) -> Iterator[bytes]:
     """Deflate within its zlib header, whose checksum is not asked for: many writers get it wrong.
 
     A stream that ends in the middle is whole if the writer flushed there (RFC 1951, as Z_SYNC_FLUSH).
@@ -134,11 +134,11 @@ def _inflated(decoder: Any, data: bytes) -> Iterator[bytes]:
         raise Damaged(f"the compressed data is damaged: {error}") from None
 
 
-def _lzw(chunks: Chunks, parms: dict[bytes, Any]) -> Iterator[bytes]:
-    return unlzw(chunks, 0 if number(parms, b"EarlyChange", 1) == 0 else 1)
+def _lzw(chunks: Chunks, params: dict[bytes, Any]) -> Iterator[bytes]:
+    return unlzw(chunks, 0 if number(params, b"EarlyChange", 1) == 0 else 1)
 
 
-def _hex(chunks: Chunks, _parms: dict[bytes, Any]) -> Iterator[bytes]:
+def _hex(chunks: Chunks, _params: dict[bytes, Any]) -> Iterator[bytes]:
     digits = b""
     for chunk in chunks:
         text, end, _ = chunk.partition(b">")
@@ -151,7 +151,7 @@ def _hex(chunks: Chunks, _parms: dict[bytes, Any]) -> Iterator[bytes]:
     yield bytes.fromhex((digits + b"0" * (len(digits) & 1)).decode("ascii"))
 
 
-def _ascii85(chunks: Chunks, _parms: dict[bytes, Any]) -> Iterator[bytes]:
+def _ascii85(chunks: Chunks, _params: dict[bytes, Any]) -> Iterator[bytes]:
     letters, first = b"", True
     for chunk in chunks:
         begun = chunk.lstrip(_SPACE) if first else chunk
@@ -173,7 +173,7 @@ def _of_base85(letters: bytes) -> bytes:
         raise Damaged(f"the ASCII85 data is damaged: {error}") from None
 
 
-def _run_length(chunks: Chunks, _parms: dict[bytes, Any]) -> Iterator[bytes]:
+def _run_length(chunks: Chunks, _params: dict[bytes, Any]) -> Iterator[bytes]:
     """A length below 128 is followed by one byte more to copy, one above by one to repeat; 128 ends."""
     held, at, ended = b"", 0, False
     for chunk in chunks:
@@ -200,7 +200,7 @@ def _run_length(chunks: Chunks, _parms: dict[bytes, Any]) -> Iterator[bytes]:
         yield held[at + 1 :] if held[at] < 128 else b""
 
 
-def _identity(chunks: Chunks, _parms: dict[bytes, Any]) -> Chunks:
+def _identity(chunks: Chunks, _params: dict[bytes, Any]) -> Chunks:
     return chunks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain as joined
 
 from plugins._native import base_name
 from stoq_core.errors import LimitReached, PluginError, Reason
@@ -143,9 +144,19 @@ class Parts:
         """All other streams that are encoded, one behind the other, pictures last."""
         others = [one for one in self.document.streams if not self._is_own(one)]
         others.sort(key=lambda one: one.subtype == b"Image")
-        child = self._job.child(self._concatenated(others), name="streams")
+        child = self._job.child(joined(self._concatenated(others), self._strings()), name="streams")
         if child.body.size:
             yield child
+
+    def _strings(self) -> Iterator[bytes]:
+        """The strings of a document that encrypts them: nobody else can read them."""
+        seen = self.document.seen
+        if self._lock is None:
+            return
+        for key, value, owner in seen.strings:
+            yield b"\n/%s (%s)" % (key, self.text((value, owner)))
+        if seen.lost_strings:
+            self.report(Damaged("more strings are encrypted than are read", Reason.OPTION_LIMIT))
 
     def _concatenated(self, streams: Iterable[Stream]) -> Iterator[bytes]:
         for one in streams:
@@ -175,8 +186,8 @@ class Parts:
     def _decoded(self, one: Stream, *, raw: bool = True) -> Iterator[bytes]:
         """A stream's plain bytes; without `raw` nothing for one that is not encoded."""
         self._meter.check()
-        filters, parms = self.document.filters_of(one)
-        chain = chain_of(filters, parms)
+        filters, params = self.document.filters_of(one)
+        chain = chain_of(filters, params)
         held = self.document.bytes_of(one)
         guessed = filters is None and self._lock is None and bytes(held[:2]) in _ZLIB_HEADS
         if guessed:  # a dictionary too broken for its filter to be seen

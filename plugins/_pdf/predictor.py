@@ -14,14 +14,14 @@ _MOST_ROW = 16 * MiB
 _TIFF, _FIRST_PNG = 2, 10
 
 
-def unpredicted(chunks: Chunks, parms: dict[bytes, Any]) -> Iterator[bytes]:
+def unpredicted(chunks: Chunks, params: dict[bytes, Any]) -> Iterator[bytes]:
     """The rows as they were; numbers out of range raise `Damaged`, a short last row stays as it is."""
-    predictor = number(parms, b"Predictor", 1)
+    predictor = number(params, b"Predictor", 1)
     if predictor < _TIFF:
         yield from chunks
         return
-    colors, bits = number(parms, b"Colors", 1), number(parms, b"BitsPerComponent", 8)
-    row = (colors * bits * number(parms, b"Columns", 1) + 7) // 8
+    colors, bits = number(params, b"Colors", 1), number(params, b"BitsPerComponent", 8)
+    row = (colors * bits * number(params, b"Columns", 1) + 7) // 8
     if not 0 < row <= _MOST_ROW or bits not in (1, 2, 4, 8, 16) or colors < 1:
         raise Damaged("the predictor's numbers do not hold")
     pixel = max(1, colors * bits // 8)
@@ -47,9 +47,9 @@ def unpredicted(chunks: Chunks, parms: dict[bytes, Any]) -> Iterator[bytes]:
     yield b"".join(out)
 
 
-def number(parms: dict[bytes, Any], key: bytes, otherwise: int) -> int:
+def number(params: dict[bytes, Any], key: bytes, otherwise: int) -> int:
     """A whole number of the parameters, or what the standard says where there is none."""
-    value = parms.get(key)
+    value = params.get(key)
     return value if type(value) is int else otherwise
 
 

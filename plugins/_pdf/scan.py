@@ -21,6 +21,7 @@ _NUMBERS = re.compile(
 _LOOK_BACK = 96
 _ENDS_HERE = re.compile(rb"[\0\t\n\f\r ]*+endstream")
 _ENDSTREAM = re.compile(rb"endstream")
+_ENCRYPTED = re.compile(rb"/(?:E|#45)(?:n|#6[eE])(?:c|#63)(?:r|#72)")
 _ENDOBJ = re.compile(rb"endobj")
 _BEGINS = re.compile(rb"[\t ]*(?:\r\n|\n|\r)")
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -42,7 +43,7 @@ class Stream(msgspec.Struct):
     kind: bytes = b""
     subtype: bytes = b""
     filters: Any = None
-    parms: Any = None
+    params: Any = None
     length: Any = None
     count: Any = None
     first: Any = None
@@ -62,6 +63,7 @@ class Document:
 
     def read(self) -> None:
         """Find all objects. Raises `LimitReached` when there are too many or the time is over."""
+        self.seen.keeps_strings = _ENCRYPTED.search(self.view) is not None
         parser = Parser(self.view, self.seen)
         heads = _heads(self.view)
         size = len(self.view)
@@ -109,7 +111,7 @@ class Document:
         kind, subtype = said.get(b"Type"), said.get(b"Subtype")
         one.kind, one.subtype = _word(kind), _word(subtype)
         one.filters = said.get(b"Filter")
-        one.parms = said.get(b"DecodeParms", said.get(b"DP"))
+        one.params = said.get(b"DecodeParms", said.get(b"DP"))
         one.length, one.count, one.first = said.get(b"Length"), said.get(b"N"), said.get(b"First")
         self.streams.append(one)
         if one.kind == b"XRef":
@@ -139,14 +141,14 @@ class Document:
     def filters_of(self, one: Stream) -> tuple[Any, Any]:
         """The filters and their parameters, references followed."""
         resolved = self.seen.resolved
-        filters, parms = resolved(one.filters), resolved(one.parms)
+        filters, params = resolved(one.filters), resolved(one.params)
         if one.filters is not None and filters is None:
             filters = one.filters  # a reference to nothing: not a stream without filters
         if isinstance(filters, list):
             filters = [resolved(each) for each in filters]
-        if isinstance(parms, list):
-            parms = [resolved(each) for each in parms]
-        return filters, parms
+        if isinstance(params, list):
+            params = [resolved(each) for each in params]
+        return filters, params
 
     def read_packed(self, content: bytes, one: Stream) -> None:
         """The objects of an object stream (7.5.7): pairs of number and place, then the objects."""

@@ -20,6 +20,8 @@ _MOST_VALUES = 50_000
 _MOST_KEPT_BYTES = 1 << 20
 _MOST_KEPT_ITEMS = 1_000
 _MOST_URIS = 1_000
+_MOST_STRINGS = 200_000
+_MOST_STRING_BYTES = 16 << 20
 MOST_TEXT = 1_000
 Owner = tuple[int, int] | None
 """Number and generation of the object whose key strings are encrypted with; None within a stream."""
@@ -32,7 +34,8 @@ class Seen:
     """Listens to the parser; `words` counts names of objects in plain sight, `hidden` those of streams.
 
     `scripts` are strings of JavaScript, `script_refs` the objects that hold some; `files` maps objects
-    to the names that file specifications give them; `values` are small objects by number.
+    to the names that file specifications give them; `values` are small objects by number. `strings` (key,
+    value, object) are kept where `keeps_strings` is set: for documents that encrypt them.
     """
 
     def __init__(self) -> None:
@@ -50,6 +53,9 @@ class Seen:
         self.trailer: dict[bytes, Any] = {}
         self.launches = {"plain": 0, "hidden": 0}
         self.in_stream = False
+        self.keeps_strings = self.lost_strings = False
+        self.strings: list[tuple[bytes, bytes, tuple[int, int]]] = []
+        self._string_bytes = _MOST_STRING_BYTES
         self.owner: Owner = None
 
     def name(self, raw: bytes, name: Name) -> None:
@@ -62,6 +68,8 @@ class Seen:
 
     def pair(self, key: Name, value: Any) -> None:
         """A key and its value, or two things that stand together by chance."""
+        if self.keeps_strings and type(value) is bytes and self.owner is not None:
+            self._string(key, value, self.owner)
         if key == b"JS":
             self._script(value)
         elif key == b"URI":
@@ -71,6 +79,13 @@ class Seen:
             self.pages += value == b"Page" and type(value) is Name
         elif key == b"S" and value == b"Launch" and type(value) is Name:
             self.launches["hidden" if self.in_stream else "plain"] += 1
+
+    def _string(self, key: bytes, value: bytes, owner: tuple[int, int]) -> None:
+        self._string_bytes -= len(value)
+        if self._string_bytes < 0 or len(self.strings) >= _MOST_STRINGS:
+            self.lost_strings = True
+        else:
+            self.strings.append((key, value, owner))
 
     def _script(self, value: Any) -> None:
         if type(value) is bytes:

@@ -70,7 +70,8 @@ class Pdf(Worker[PdfOptions]):
         "encrypted_document": "the document is encrypted and no password fits",
         "ratio": "streams expand beyond the limits, or overlap",
         "too_large": "object streams above 16 MiB (64 together): the rest is decoded, not read as objects",
-        "option_limit": "more objects than are read",
+        "option_limit": "more objects, items of one object, or encrypted strings than are read",
+        "too_many_payloads": "there are more children than the limits allow",
         "timeout": "there were more objects or streams than can be read in time",
     }
     findings = {
@@ -86,6 +87,7 @@ class Pdf(Worker[PdfOptions]):
         ),
         **NAME_FINDINGS,
     }  # fmt: skip
+    reads_meta = True
     result = PdfResult
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:

@@ -69,10 +69,10 @@ def png(rows: list[bytes], kind: int, pixel: int) -> bytes:
 def test_png_predictors(kind: int) -> None:
     """All five, with pixels of three bytes; the parameters may stand elsewhere."""
     rows = [bytes((n * 37 + m * m * 11) & 255 for m in range(30)) for n in range(20)]
-    parms = b"<</Predictor 15/Colors 3/Columns 10>>"
+    params = b"<</Predictor 15/Colors 3/Columns 10>>"
     data = zlib.compress(png(rows, kind, 3))
-    assert only(stream(data, b"/Filter/Fl/DecodeParms " + parms)) == b"\n" + b"".join(rows)
-    elsewhere = b"7 0 obj " + parms + b" endobj\n" + stream(data, b"/Filter[/Fl]/DecodeParms[7 0 R]")
+    assert only(stream(data, b"/Filter/Fl/DecodeParms " + params)) == b"\n" + b"".join(rows)
+    elsewhere = b"7 0 obj " + params + b" endobj\n" + stream(data, b"/Filter[/Fl]/DecodeParms[7 0 R]")
     assert only(elsewhere) == b"\n" + b"".join(rows)
 
 

@@ -64,6 +64,13 @@ def test_quadratic_traps(trap: bytes) -> None:
         assert time.process_time() - began < 4
 
 
+def test_more_strings_than_are_kept() -> None:
+    """Of an encrypted document's strings no more are decrypted than the limit, and that is said."""
+    sample = samples.content("pypdf", "encryption/r4-owner-password.pdf")
+    ran = scan(sample + b"".join(b"%d 0 obj<</A(%032d)>>endobj\n" % (n, n) for n in range(900, 200_990)))
+    assert "option_limit" in ran.reasons
+
+
 def test_overlapping_places() -> None:
     """An object stream whose places all lead into one endless object is not read a million times."""
     table = b" ".join(b"%d %d" % (n, n) for n in range(50_000))
