@@ -10,9 +10,15 @@ from typing import Any
 
 import msgspec
 
+from stoq_core.errors import Reason
+from stoq_core.limits import MiB
+
+from .damage import Damaged
+
 _PAD = bytes.fromhex("28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a")
 _BLOCK = 16
 _MOST_PASSWORD = 127
+_MOST_SLOW = 8 * MiB
 _NO_CIPHER = ("None", "Identity")
 
 
@@ -160,7 +166,27 @@ def _rc4(key: bytes, data: bytes) -> bytes:
     from cryptography.hazmat.decrepit.ciphers.algorithms import ARC4
     from cryptography.hazmat.primitives.ciphers import Cipher
 
+    if 8 * len(key) not in ARC4.key_sizes:
+        return _rc4_of_odd_keys(key, data)
     return Cipher(ARC4(key), None).decryptor().update(data)
+
+
+def _rc4_of_odd_keys(key: bytes, data: bytes) -> bytes:
+    """Keys of 6, 9, 11 bytes and the like, which the library refuses."""
+    if len(data) > _MOST_SLOW:
+        raise Damaged("too large to decrypt with a key of this length", Reason.TOO_LARGE)
+    state, j = list(range(256)), 0
+    for n in range(256):
+        j = (j + state[n] + key[n % len(key)]) & 255
+        state[n], state[j] = state[j], state[n]
+    made = bytearray(len(data))
+    i = j = 0
+    for n, one in enumerate(data):
+        i = (i + 1) & 255
+        j = (j + state[i]) & 255
+        state[i], state[j] = state[j], state[i]
+        made[n] = one ^ state[(state[i] + state[j]) & 255]
+    return bytes(made)
 
 
 def _aes(key: bytes, start: bytes, data: bytes, *, encrypt: bool = False) -> bytes:

@@ -12,7 +12,7 @@ from stoq_core.errors import LimitReached, Reason
 
 from .damage import Meter
 from .seen import Seen
-from .syntax import Parser
+from .syntax import OTHER_FILTER, Parser
 
 _HEAD = re.compile(rb"obj(?=[\0\t\n\f\r <\[(/%+.\d-]|\Z)|trailer")
 _NUMBERS = re.compile(
@@ -114,6 +114,8 @@ class Document:
         one.params = said.get(b"DecodeParms", said.get(b"DP"))
         one.length, one.count, one.first = said.get(b"Length"), said.get(b"N"), said.get(b"First")
         self.streams.append(one)
+        if OTHER_FILTER in said:
+            self.streams.append(msgspec.structs.replace(one, filters=said[OTHER_FILTER]))
         if one.kind == b"XRef":
             self._trailer(said)
 

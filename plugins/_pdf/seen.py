@@ -18,6 +18,7 @@ _INFO = (b"Title", b"Author", b"Subject", b"Keywords", b"Creator", b"Producer", 
 _KEPT_DICTS = frozenset((*_INFO, b"Predictor", b"EarlyChange", b"U", b"XFA"))
 _MOST_VALUES = 50_000
 _MOST_KEPT_BYTES = 1 << 20
+_MOST_KEPT_TOGETHER = 64 << 20
 _MOST_KEPT_ITEMS = 1_000
 _MOST_URIS = 1_000
 _MOST_STRINGS = 200_000
@@ -55,6 +56,7 @@ class Seen:
         self.in_stream = False
         self.keeps_strings = self.lost_strings = False
         self.strings: list[tuple[bytes, bytes, tuple[int, int]]] = []
+        self._kept_left = _MOST_KEPT_TOGETHER
         self._string_bytes = _MOST_STRING_BYTES
         self.owner: Owner = None
 
@@ -115,7 +117,7 @@ class Seen:
 
     def keep(self, number: int, value: Any) -> None:
         """Remember an object that others may refer to, if it is small."""
-        if len(self.values) >= _MOST_VALUES or number < 0:
+        if len(self.values) >= _MOST_VALUES or number < 0 or self._kept_left < 0:
             return
         if isinstance(value, dict):
             wanted = not _KEPT_DICTS.isdisjoint(value)
@@ -123,6 +125,7 @@ class Seen:
             wanted = len(value) <= _MOST_KEPT_ITEMS
         else:
             wanted = not isinstance(value, bytes) or len(value) <= _MOST_KEPT_BYTES
+            self._kept_left -= len(value) if isinstance(value, bytes) else 0
         if wanted:
             self.values[number] = value
             self.owners[number] = self.owner

@@ -27,6 +27,10 @@ _NOT_HEX = bytes(set(range(256)) - set(b"0123456789abcdefABCDEF"))
 _WORDS = {b"true": True, b"false": False}
 
 
+OTHER_FILTER = b"Filter/"
+"""Where a dictionary keeps the first of two filters that it names; no name of a file has a slash."""
+
+
 class Name(bytes):
     """A name without its slash, its `#xx` undone; equal to the same bytes."""
 
@@ -235,7 +239,10 @@ def _paired(items: list[Any]) -> dict[bytes, Any]:
     at = 0
     while at + 1 < len(items):
         if type(items[at]) is Name:
-            found[items[at]] = items[at + 1]
+            key, value = items[at], items[at + 1]
+            if key == b"Filter" and found.get(key, value) != value:
+                found[OTHER_FILTER] = found[key]  # readers differ on which of two counts
+            found[key] = value
             at += 2
         else:
             at += 1

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from plugins._filetype import identify
+from plugins._pdf import crypt
 from plugins.workers.pdf import Pdf
 from stoq_core.testing import make, run
 from tests import samples
@@ -175,6 +176,25 @@ def test_encrypted(sample: str, password: str) -> None:
         assert shut.reasons == {"encrypted_document"}
         assert not shut.children
         assert result(shut)["encrypted"]
+
+
+def test_keys_of_any_length() -> None:
+    """RC4 as the library has it, also with keys of lengths that it refuses."""
+    key = b"123456789"
+    assert crypt._rc4(key, b"text") == crypt._rc4(key * 2, b"text")
+    assert crypt._rc4_of_odd_keys(key[:5], b"some text") == crypt._rc4(key[:5], b"some text")
+    for bits in range(40, 136, 8):
+        said = b"<</Filter/Standard/V 2/R 3/Length %d/O(%s)/U(%s)/P -4>>" % (bits, b"o" * 32, b"u" * 32)
+        ran = scan(HEAD + stream(FLATE) + b"trailer<</Encrypt " + said + b">>")
+        assert ran.reasons == {"encrypted_document"}
+
+
+@pytest.mark.parametrize(
+    ("words", "data"), [(b"/Filter/Fl/Filter/AHx", FLATE), (b"/Filter/AHx/Filter/Fl", FLATE)]
+)
+def test_two_filters_of_one_name(words: bytes, data: bytes) -> None:
+    """Readers take the first or the last: both are decoded."""
+    assert TEXT in scan(HEAD + stream(data, words)).contents["streams"]
 
 
 @pytest.mark.parametrize(
