@@ -64,7 +64,7 @@ class Document:
     def read(self) -> None:
         """Find all objects. Raises `LimitReached` when there are too many or the time is over."""
         self.seen.keeps_strings = _ENCRYPTED.search(self.view) is not None
-        parser = Parser(self.view, self.seen)
+        parser = Parser(self.view, self.seen, self._meter.check)
         heads = _heads(self.view)
         size = len(self.view)
         head = next(heads, None)
@@ -155,7 +155,7 @@ class Document:
     def read_packed(self, content: bytes, one: Stream) -> None:
         """The objects of an object stream (7.5.7): pairs of number and place, then the objects."""
         view, size = memoryview(content), len(content)
-        parser = Parser(view, self.seen)
+        parser = Parser(view, self.seen, self._meter.check)
         first = one.first if type(one.first) is int and 0 < one.first <= size else size
         numbers = content[:first].split()
         places: dict[int, int] = {}

@@ -10,6 +10,7 @@ _MOST_DEPTH = 64
 _MOST_ITEMS = 100_000
 _KEPT_WHEN_FULL = 64
 _MOST_NAME = 256
+_CHECK_MASK = 0xFFFF
 _STOPS = (b"endobj", b"endstream", b"stream", b"obj", b"trailer", b"startxref", b"xref")
 _TOKEN = re.compile(
     rb"(?:[\0\t\n\f\r ]++|%[^\r\n]*+)*+"
@@ -91,15 +92,17 @@ def unsigned(raw: bytes) -> Name:
 
 
 class Parser:
-    """Reads single values out of a text; never fails, and costs no more than the bytes it passes.
+    """Reads single values out of a text; fails by its clock alone, costs no more than the bytes it passes.
 
     Nesting below 64 levels is flattened into the last one; past 100,000 items of one value the rest is
     told to the listener but not kept, and `clipped` is set. `passed` counts all bytes that were looked at.
     """
 
-    def __init__(self, view: memoryview, listener: Listener) -> None:
-        """Nothing is read yet."""
+    def __init__(self, view: memoryview, listener: Listener, check: Callable[[], None]) -> None:
+        """`check` is called now and then and may raise: when the time is over."""
         self._view = view
+        self._check = check
+        self._tokens = 0
         self._listener = listener
         self._handlers: tuple[Callable[[re.Match[bytes]], None], ...] = (
             self._open, self._close, self._name, self._literal, self._hex, self._word, self._nothing,
@@ -125,6 +128,9 @@ class Parser:
                 self._at = self._limit
                 break
             self._at = token.end()
+            self._tokens += 1
+            if not self._tokens & _CHECK_MASK:
+                self._check()
             self._handlers[token.lastindex - 1](token)
         while self._stack:
             self._fold()
@@ -191,7 +197,9 @@ class Parser:
 
     def _literal(self, token: re.Match[bytes]) -> None:
         start, depth = token.end(), 1
-        for one in _PARENS.finditer(self._view, start, self._limit):
+        for n, one in enumerate(_PARENS.finditer(self._view, start, self._limit), 1):
+            if not n & _CHECK_MASK:
+                self._check()
             sign = one[0]
             if sign == b"(":
                 depth += 1

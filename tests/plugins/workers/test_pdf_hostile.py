@@ -46,6 +46,8 @@ def test_limits_leave_a_result() -> None:
     late = scan(HEAD + many * 30, deadline=Deadline(0.0, FakeClock()))
     assert late.reasons == {"timeout"}
     assert late.result is not None
+    for endless in (b"1 0 obj" + b"[" * 100_000, b"1 0 obj" + b"(" * 100_000):
+        assert scan(HEAD + endless, deadline=Deadline(0.0, FakeClock())).reasons == {"timeout"}
 
 
 TRAPS = [
