@@ -30,6 +30,8 @@ ZIP = _kind("application/zip", "zip", "archive")
 TAR = _kind("application/x-tar", "tar", "archive")
 PE = _kind("application/vnd.microsoft.portable-executable", "pe", "executable", "exe")
 BROTLI = _kind("application/x-brotli", "brotli", "archive", "br")
+_PDF = _kind("application/pdf", "pdf", "document")
+_PDF_MARK = re.compile(rb"%PDF-\d\.\d")
 FAT = _kind("application/x-mach-binary", "macho", "executable", "")
 CLASS = _kind("application/java-vm", "class", "executable")
 
@@ -104,7 +106,7 @@ for _prefix, _type in (
     (b"\xcf\xfa\xed\xfe", _kind("application/x-mach-binary", "macho", "executable", "")),
     (b"dex\n", _kind("application/vnd.android.dex", "dex", "executable")),
     (b"\x00asm", _kind("application/wasm", "wasm", "executable")),
-    (b"%PDF-", _kind("application/pdf", "pdf", "document")),
+    (b"%PDF-", _PDF),
     (b"{\\rt", _kind("application/rtf", "rtf", "document")),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _kind("application/x-ole-storage", "ole", "document")),
     (b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d", _kind("application/onenote", "onenote", "document", "one")),
@@ -191,7 +193,12 @@ def identify(view: memoryview) -> FileType:
         return _DMG  # such an image begins with its first chunk, which may be a bzip2 or xz stream
     if kind is ZIP:
         return _zip_kind(head)
-    return kind or _by_offset(head, view) or _by_text(head) or UNKNOWN
+    return kind or _by_offset(head, view) or _late_pdf(head, _by_text(head) or UNKNOWN)
+
+
+def _late_pdf(head: bytes, kind: FileType) -> FileType:
+    """Readers take a PDF whose mark stands anywhere in the first KiB; what is known to be else stays so."""
+    return _PDF if kind.label in ("unknown", "txt") and _PDF_MARK.search(head, 0, 1024) else kind
 
 
 def _by_prefix(head: bytes) -> FileType | None:

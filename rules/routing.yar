@@ -92,6 +92,19 @@ rule xml_data_package
         all of them
 }
 
+rule pdf_behind_other_bytes
+{
+    meta:
+        description = "PDF whose mark stands behind other bytes, where readers still take it for one"
+        plugin = "pdf"
+    strings:
+        $mark = /%PDF-[0-9]\.[0-9]/
+        $object = /[0-9][\s\x00]obj[\s\x00<\[(\/%]/
+        $stream = "stream"
+    condition:
+        $mark in (1..1023) and $object and $stream
+}
+
 rule pe_within_other_bytes
 {
     meta:

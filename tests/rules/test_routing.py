@@ -93,6 +93,14 @@ def test_a_pdf_in_an_xdp_is_carved(pipeline: Pipeline) -> None:
     assert scan(pipeline, package).results[0].result_of("mimetype")["label"] == "xdp"
 
 
+def test_a_pdf_behind_something_is_taken_apart(pipeline: Pipeline) -> None:
+    """Readers look for the mark in the first KiB: what else the file claims to be makes no difference."""
+    pdf = samples.content("pypdf", "attachment.pdf")
+    for lead in (b"GIF89a" + bytes(500), b"junk\n", bytes(20)):
+        names = [one.extracted_by for one in scan(pipeline, lead + pdf).results if one.extracted_by]
+        assert "pdf" in names, lead[:6]
+
+
 def test_hidden_words_are_looked_for(pipeline: Pipeline) -> None:
     """One word under XOR starts the search for all."""
     content = b"\1\2\3" + bytes(one ^ 9 for one in b"http://evil.example/cmd.exe")

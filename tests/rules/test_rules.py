@@ -88,6 +88,10 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
          '<x xmlns="http://ns.adobe.com/xdp/"><chunk>'.encode("utf-16-le")],
         [b'<xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/"><chunks>', b"<html><chunk>QUJD</chunk>"],
     ),
+    "pdf_behind_other_bytes": (
+        [b"GIF89a" + bytes(40) + b"%PDF-1.7\n1 0 obj<</Length 3>>stream", b"\n%PDF-1.4 1 0 obj [ stream"],
+        [b"%PDF-1.7\n1 0 obj<<>>stream", bytes(1030) + b"%PDF-1.7\n1 0 obj<<>>stream", b"a %PDF-1.7 file has objects and streams"],
+    ),
     "mail_by_its_headers": (
         [b"\r\n\r\nReceived: from a\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nhi"],
         [b"\nMIME-Version: 1.0\nContent-Type: text/plain\n", b"MIME-Version: 1.0 Content-Type: text/plain From: a@b.example"],

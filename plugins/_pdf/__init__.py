@@ -1,0 +1,1 @@
+"""A bounded, forgiving reader of PDF: objects found by scanning, streams decoded in chunks."""
