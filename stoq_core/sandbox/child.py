@@ -19,7 +19,7 @@ from stoq_core.body import Body
 from stoq_core.errors import PluginError
 from stoq_core.examine import Task, examine
 from stoq_core.job import Child
-from stoq_core.journal import Emitted, Entry, Started
+from stoq_core.journal import Dispatched, Emitted, Entry, Finished
 from stoq_core.limits import Deadline
 from stoq_core.payload import Payload, PayloadMeta
 from stoq_core.registry import Plugins
@@ -28,7 +28,6 @@ from stoq_core.watchdog import Overtime
 
 from . import messages as wire
 from . import protect
-from .draft import Draft, one
 from .entries import resumed, to_wire
 from .wire import Channel, Frame
 
@@ -36,7 +35,7 @@ _TASK = msgspec.msgpack.Decoder(wire.Task)
 _HARD_S = 0.5
 _TICK_S = 0.05
 _LATE_S = 0.02
-"""So long an entry waits at the most while further ones come."""
+"""So long the broker sleeps at the most while a plugin goes on emitting."""
 _SOON_S = 0.0002
 
 
@@ -81,37 +80,29 @@ class Alarm:
 
 
 class Outbox:
-    """Entries on their way out, several in a frame.
+    """Entries on their way out. Nothing a plugin has said is held back while plugin code runs.
 
-    All is sent before a plugin begins: the broker always knows which one runs, and no plugin can take
-    back what another one found. What a plugin says itself waits in the draft, which outlives this process,
-    until the plugin ends, the draft is full or it is time. The broker is woken at the end, and whenever
-    there is much to take in.
+    The broker is woken at the end, and whenever there is much to take in.
     """
 
-    def __init__(self, channel: Channel, draft: Draft, bell: int) -> None:
+    def __init__(self, channel: Channel, bell: int) -> None:
         """Write to `channel`; `bell` is the writing end of the pipe that wakes the broker."""
         self.channel = channel
         channel.stalled = self.ring
-        self._draft = draft
+        self._entries: list[wire.Entry] = []
         self._bell = bell
         os.set_blocking(bell, False)
         self._rung_at = time.monotonic()
 
     def add(self, entry: Entry) -> None:
-        """Take the entry; send what waits if it must not wait any longer."""
+        """Send the entry, or keep it for the next one where no plugin can fail in between."""
         if isinstance(entry, Emitted) and isinstance(entry.emit, Child):
             self._bytes_of(entry.emit.body)
-        encoded = wire.ENCODE(to_wire(entry))
-        if not self._draft.add(encoded):
+        self._entries.append(to_wire(entry))
+        if not isinstance(entry, (Dispatched, Finished)):
             self.flush()
-            if not self._draft.add(encoded):
-                self._send(one(encoded))
-        if isinstance(entry, Started):
-            self.flush()
-        if time.monotonic() - self._rung_at > _LATE_S:
-            self.flush()
-            self.ring()
+            if time.monotonic() - self._rung_at > _LATE_S:
+                self.ring()
 
     def _bytes_of(self, body: Body) -> None:
         if body.size > wire.INLINE_BYTES:
@@ -129,27 +120,25 @@ class Outbox:
 
         While there is another payload to go on with, that may wait for a moment: it then takes in several.
         """
-        frames = [(wire.ENTRIES, self._draft.frame())] if len(self._draft) else []
-        self.channel.send_all([*frames, (kind, wire.ENCODE(message))])
-        if frames:
-            self._draft.sent()
+        frames = [(kind, wire.ENCODE(message))]
+        if self._entries:
+            frames.insert(0, (wire.ENTRIES, wire.ENCODE(self._entries)))
+            self._entries.clear()
+        self.channel.send_all(frames)
         if kind != wire.DONE or not self.channel.pending or time.monotonic() - self._rung_at > _SOON_S:
             self.ring()
 
     def flush(self) -> None:
-        """Send what waits."""
-        if len(self._draft):
-            self._send(self._draft.frame())
+        """Send what is kept."""
+        if self._entries:
+            self.channel.send(wire.ENTRIES, wire.ENCODE(self._entries))
+            self._entries.clear()
 
     def ring(self) -> None:
         """Wake the broker, if it waits."""
         self._rung_at = time.monotonic()
         with suppress(BlockingIOError):  # it has not heard the last ones yet
             os.write(self._bell, b"!")
-
-    def _send(self, entries: bytes) -> None:
-        self.channel.send(wire.ENTRIES, entries)
-        self._draft.sent()
 
 
 class RemoteTools:

@@ -16,8 +16,8 @@ import msgspec
 from stoq_core.config import Config
 from stoq_core.errors import PluginLoadError, StoqError
 
-from . import draft, spawn
 from . import messages as wire
+from . import spawn
 from .wire import Channel, Closed, Frame, Malformed, Overdue
 
 _START_S = 60.0
@@ -31,22 +31,14 @@ class ZygoteGone(StoqError):
 class Birth:
     """A child that was asked for: its channel can be used at once, its process id comes later."""
 
-    __slots__ = ("channel", "dismissed", "draft", "error", "pid")
+    __slots__ = ("channel", "dismissed", "error", "pid")
 
-    def __init__(self, channel: Channel, draft: int | None = None) -> None:
-        """`channel` is the broker's end; `draft` the descriptor of what the child has not sent yet."""
+    def __init__(self, channel: Channel) -> None:
+        """`channel` is the broker's end."""
         self.channel = channel
-        self.draft = draft
         self.pid: int | None = None
         self.error = ""
         self.dismissed = False
-
-    def close(self) -> None:
-        """Hang up."""
-        self.channel.close()
-        draft, self.draft = self.draft, None
-        if draft is not None:
-            os.close(draft)
 
 
 class Zygote:
@@ -106,15 +98,14 @@ class Zygote:
         """Ask for a child and go on."""
         mine, its = socket.socketpair()
         heard, rung = os.pipe()
-        birth = Birth(Channel(mine, takes_fds=False, bell=heard), draft.make())
-        assert birth.draft is not None
+        birth = Birth(Channel(mine, takes_fds=False, bell=heard))
         try:
             with self._lock, its:
                 self._catch_up()
                 self._births.append(birth)
-                self._send(wire.FORK, None, (its.fileno(), rung, birth.draft))
+                self._send(wire.FORK, None, (its.fileno(), rung))
         except StoqError:
-            birth.close()
+            birth.channel.close()
             raise
         finally:
             os.close(rung)
@@ -137,7 +128,7 @@ class Zygote:
 
     def dismiss(self, birth: Birth) -> None:
         """Hang up on a child and have it killed, without waiting: it may have been taken over."""
-        birth.close()
+        birth.channel.close()
         birth.dismissed = True
         with self._lock, suppress(ZygoteGone):
             self._catch_up()

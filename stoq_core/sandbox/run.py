@@ -119,7 +119,6 @@ class Run(Iterator[Entry]):
             raise _Flood
         if frame.kind == wire.ENTRIES:
             self._take(frame.data, channel)
-            seat.frames += 1
         elif frame.kind == wire.BODY:
             self._part(frame)
         elif frame.kind == wire.TOOL:
@@ -174,8 +173,9 @@ class Run(Iterator[Entry]):
         assert seat is not None
         seat.line.popleft()  # this one
         exited = self._sandbox.seats.bury(seat, hung_up=isinstance(error, Closed))
-        self._last_words(seat, error)
-        seat.birth.close()
+        if isinstance(error, Overdue):
+            self._last_words(seat.birth.channel)
+        seat.birth.channel.close()
         if self._over:
             return
         current = self._received.current
@@ -194,22 +194,18 @@ class Run(Iterator[Entry]):
         message = "the request's time ran out" if late else "its process died again and again"
         self._ready += self._received.blame(reason.value, reason, message, essential=True)
 
-    def _last_words(self, seat: Seat, error: Exception) -> None:
-        """What a dead child had sent, then what it had not sent; as far as it can be believed."""
-        channel = seat.birth.channel
+    def _last_words(self, channel: Channel) -> None:
+        """What a child had sent before it was killed, as far as it can be believed."""
         with suppress(Closed, Overdue, Malformed):
-            while isinstance(error, Overdue) and not self._over:  # else all was heard, or is garbage
+            while True:
                 frame = channel.receive(0)
                 if frame.kind == wire.ENTRIES:
                     self._take(frame.data, channel)
-                    seat.frames += 1
                 elif frame.kind == wire.BODY:
                     self._part(frame)
                 else:
                     self._over = frame.kind == wire.DONE
-                    break
-        with suppress(Malformed):
-            self._take(seat.left_behind(), channel)
+                    return
 
     def _cause(self, error: Exception, exited: wire.Exited | None) -> tuple[str, str]:
         if isinstance(error, Overdue):

@@ -12,7 +12,6 @@ from typing import Protocol
 from stoq_core.config import SandboxSection
 from stoq_core.errors import StoqError
 
-from . import draft
 from . import messages as wire
 from .control import Birth, Zygote, ZygoteGone
 from .protect import PROTECTIONS
@@ -37,7 +36,7 @@ class Waiting(Protocol):
 class Seat:
     """One child, what it has done so far, and the runs that it has, the one that it examines first."""
 
-    __slots__ = ("birth", "frames", "greeted", "line", "owner", "payloads", "seen_at", "spoiled", "zygote")
+    __slots__ = ("birth", "greeted", "line", "owner", "payloads", "seen_at", "spoiled", "zygote")
 
     def __init__(self, zygote: Zygote, birth: Birth) -> None:
         """A child that has been asked for."""
@@ -46,15 +45,10 @@ class Seat:
         self.greeted = False
         self.owner: str | None = None
         self.line: deque[Waiting] = deque()
-        self.frames = 0
         self.payloads = 0
         self.seen_at = 0.0
         self.spoiled = False
         """One left the line whose payload the child has got: what it says of it would be another's."""
-
-    def left_behind(self) -> bytes:
-        """The entries that it had not sent when it died, as in a frame."""
-        return b"\x90" if self.birth.draft is None else draft.left_behind(self.birth.draft, self.frames)
 
 
 class Seats:
@@ -188,7 +182,7 @@ class Seats:
     def bury(self, seat: Seat, *, hung_up: bool = False) -> wire.Exited | None:
         """Kill a child; how it ended, or None if nobody can say or it was alive when it `hung_up`.
 
-        What it left behind can be read until it is closed.
+        What it had sent can be read until it is closed.
         """
         self._leave(seat)
         try:
@@ -204,7 +198,7 @@ class Seats:
     def end(self, seat: Seat) -> None:
         """Kill a child, whatever it has to say."""
         self.bury(seat)
-        seat.birth.close()
+        seat.birth.channel.close()
 
     def rest(self, owner: str) -> None:
         """A request is over: no child that saw its bytes sees another's, unless the config says so."""
@@ -230,7 +224,7 @@ class Seats:
     def abandon(self) -> None:
         """In a process that was forked from the one that has them: let go of this one's copies."""
         for seat in (*self._idle, *self._busy):
-            seat.birth.close()
+            seat.birth.channel.close()
 
     def close(self) -> None:
         """End all."""

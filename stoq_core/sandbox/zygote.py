@@ -23,7 +23,6 @@ from stoq_core.registry import Plugins, Registry
 
 from . import child, protect
 from . import messages as wire
-from .draft import Draft
 from .facts import facts_of
 from .wire import Channel, Closed, Frame
 
@@ -146,16 +145,15 @@ class _Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return 0
 
-    def _become_child(self, fd: int, bell: int, draft: int, *, uid: int | None) -> NoReturn:
+    def _become_child(self, fd: int, bell: int, *, uid: int | None) -> NoReturn:
         try:
             missing = self._protector.worker(uid, self._bounds)
-            own = Draft(draft)
             bell = os.dup(bell)  # so that it is not 3
             os.dup2(fd, 3, inheritable=False)
             os.dup2(bell, 4, inheritable=False)
             os.closerange(5, 1_024)
             channel = Channel(socket.socket(fileno=3), takes_fds=True)
-            child.run(child.Outbox(channel, own, 4), self._plugins, self._bounds, missing)
+            child.run(child.Outbox(channel, 4), self._plugins, self._bounds, missing)
         finally:
             os._exit(72)
 

@@ -1,4 +1,4 @@
-"""What a child had said but not sent, and the frames and bells that carry the rest."""
+"""How a child speaks: frames, the bell that wakes the broker, and the alarm that ends what never ends."""
 
 from __future__ import annotations
 
@@ -17,60 +17,10 @@ from hypothesis import strategies as st
 from stoq_core.body import Body
 from stoq_core.job import Child
 from stoq_core.journal import Dispatched, Emitted, Finished, Started
-from stoq_core.sandbox import draft
 from stoq_core.sandbox import messages as wire
 from stoq_core.sandbox.child import Alarm, Outbox
 from stoq_core.sandbox.wire import Channel, Closed, Malformed, Overdue
 from stoq_core.watchdog import Overtime
-
-ENTRIES = [wire.Began(["a"]), wire.Started("a"), wire.Result("a", {"x": "y"}), wire.Finished("a", 1.0, False)]
-
-
-@pytest.fixture
-def memory() -> Iterator[int]:
-    """A draft's memory."""
-    fd = draft.make()
-    yield fd
-    os.close(fd)
-
-
-def test_what_was_not_sent_is_left(memory: int) -> None:
-    """Entries after the last frame, in order; nothing for whoever has heard of other frames."""
-    mine = draft.Draft(memory)
-    for one in ENTRIES[:2]:
-        assert mine.add(wire.ENCODE(one))
-    assert wire.ENTRIES_SAID.decode(mine.frame()) == ENTRIES[:2]
-    mine.sent()
-    assert len(mine) == 0
-    for one in ENTRIES[2:]:
-        assert mine.add(wire.ENCODE(one))
-    assert wire.ENTRIES_SAID.decode(draft.left_behind(memory, 1)) == ENTRIES[2:]
-    for frames in (0, 2):
-        assert wire.ENTRIES_SAID.decode(draft.left_behind(memory, frames)) == []
-
-
-def test_a_full_draft_says_so(memory: int) -> None:
-    """What has no room is not half there."""
-    mine = draft.Draft(memory)
-    large = wire.ENCODE(wire.Result("a", {"x": "y" * (draft.SIZE // 2)}))
-    assert mine.add(large)
-    assert not mine.add(large)
-    assert len(wire.ENTRIES_SAID.decode(draft.left_behind(memory, 0))) == 1
-    assert len(wire.ENTRIES_SAID.decode(draft.one(large))) == 1
-
-
-@given(st.binary(max_size=200), st.integers(0, 2**32))
-def test_any_bytes_in_it(content: bytes, frames: int) -> None:
-    """A child may write what it likes: it is entries, or `Malformed`."""
-    fd = draft.make()
-    try:
-        os.pwrite(fd, content, 0)
-        with contextlib.suppress(Malformed):
-            assert isinstance(wire.ENTRIES_SAID.decode(draft.left_behind(fd, frames)), list)
-        os.ftruncate(fd, 0)
-        assert wire.ENTRIES_SAID.decode(draft.left_behind(fd, frames)) == []
-    finally:
-        os.close(fd)
 
 
 @given(st.binary(max_size=200))
@@ -92,6 +42,9 @@ def test_messages_that_are_hard_to_read(content: bytes) -> None:
         wire.ENTRIES_SAID.decode(content)
 
 
+LONG = 128 * 1024
+
+
 class Pair:
     """An outbox and the broker's end of it."""
 
@@ -99,22 +52,14 @@ class Pair:
         """Both in this process."""
         mine, its = socket.socketpair()
         heard, self.rung = os.pipe()
-        self.memory = draft.make()
         self.broker = Channel(mine, takes_fds=False, bell=heard)
         self.channel = Channel(its, takes_fds=True)
-        self.outbox = Outbox(self.channel, draft.Draft(self.memory), self.rung)
-
-    def waiting(self) -> int:
-        """Entries that were not sent."""
-        return len(wire.ENTRIES_SAID.decode(draft.left_behind(self.memory, self.sent)))
-
-    sent = 0
+        self.outbox = Outbox(self.channel, self.rung)
 
     def heard(self) -> list[wire.Entry]:
         """The next frame's entries."""
         frame = self.broker.receive(5)
         assert frame.kind == wire.ENTRIES
-        self.sent += 1
         return wire.ENTRIES_SAID.decode(frame.data)
 
     def close(self) -> None:
@@ -122,7 +67,6 @@ class Pair:
         self.broker.close()
         self.channel.close()
         os.close(self.rung)
-        os.close(self.memory)
 
 
 @pytest.fixture
@@ -133,26 +77,20 @@ def pair() -> Iterator[Pair]:
     one.close()
 
 
-def test_all_is_sent_before_a_plugin_begins(pair: Pair) -> None:
-    """What one plugin said is out of the next one's reach; what it says itself waits where it is not lost."""
+def test_nothing_said_is_held_back(pair: Pair) -> None:
+    """What a plugin says is sent before it goes on; a plugin's end waits for the next one's start."""
     pair.outbox.add(Dispatched(["a", "b"]))
-    assert pair.waiting() == 1
     pair.outbox.add(Started("a"))
     assert pair.heard() == [wire.Began(["a", "b"]), wire.Started("a")]
     pair.outbox.add(Emitted("a", {"x": 1}))
+    assert pair.heard() == [wire.Result("a", {"x": 1})]
     pair.outbox.add(Finished("a", 1.0))
-    assert pair.waiting() == 2
     pair.outbox.add(Started("b"))
-    assert pair.heard() == [wire.Result("a", {"x": 1}), wire.Finished("a", 1.0, False), wire.Started("b")]
-    assert pair.waiting() == 0
-
-
-def test_nothing_waits_for_long(pair: Pair) -> None:
-    """An entry that comes late brings those before it along."""
-    pair.outbox.add(Emitted("a", {"x": 1}))
-    time.sleep(0.05)
-    pair.outbox.add(Emitted("a", {"y": 1}))
-    assert pair.heard() == [wire.Result("a", {"x": 1}), wire.Result("a", {"y": 1})]
+    assert pair.heard() == [wire.Finished("a", 1.0, False), wire.Started("b")]
+    pair.outbox.add(Finished("b", 1.0))
+    pair.outbox.say(wire.DONE, wire.Done(1))
+    assert pair.heard() == [wire.Finished("b", 1.0, False)]
+    assert pair.broker.receive(5).kind == wire.DONE
 
 
 def test_a_large_entry_and_a_large_body(pair: Pair) -> None:
@@ -161,14 +99,14 @@ def test_a_large_entry_and_a_large_body(pair: Pair) -> None:
 
     def say() -> None:
         pair.outbox.add(Emitted("a", {"x": 1}))
-        pair.outbox.add(Emitted("a", {"long": "y" * draft.SIZE}))
+        pair.outbox.add(Emitted("a", {"long": "y" * LONG}))
         pair.outbox.add(Emitted("a", Child(body=Body(bytes(size)))))
         pair.outbox.say(wire.DONE, wire.Done(1))
 
     thread = threading.Thread(target=say)
     thread.start()
     assert pair.heard() == [wire.Result("a", {"x": 1})]
-    assert pair.heard() == [wire.Result("a", {"long": "y" * draft.SIZE})]
+    assert pair.heard() == [wire.Result("a", {"long": "y" * LONG})]
     came = 0
     while came < size:
         frame = pair.broker.receive(5)
