@@ -233,6 +233,12 @@ class Received:
         )
         return Child(body=body, meta=meta, truncated=entry.truncated)
 
+    def end(self) -> None:
+        """The child says that this was all; raises `Malformed` where something has begun and not ended."""
+        left = self._begun - self._finished
+        if self.current is not None or left:
+            raise Malformed(f"done, it says, before {self.current or min(left)!r} has ended")
+
     def blame(self, code: str, reason: Reason, message: str, *, essential: bool) -> list[Entry]:
         """The error and the reason for the plugin that ran, or for the engine where none did."""
         label = (self.current or ENGINE).partition("#")[0]

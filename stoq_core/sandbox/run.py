@@ -125,14 +125,12 @@ class Run(Iterator[Entry]):
             asked, left_ms = _TOOL.decode(frame.data), self._wait_s(channel) * 1000
             self._sandbox.toolbox.answer(seat.zygote, channel, asked, self._task.payload.body, left_ms)
         elif frame.kind == wire.DONE:
-            self._end()
-            self._sandbox.done(seat, _DONE.decode(frame.data))
+            done = _DONE.decode(frame.data)
+            self._received.end()
+            self._seat, self._over = None, True
+            self._sandbox.done(seat, done)
         else:
             raise Malformed(f"a frame of kind {frame.kind}")
-
-    def _end(self) -> None:
-        self._seat = None
-        self._over = True
 
     def _take(self, entries: bytes | bytearray, channel: Channel) -> None:
         for entry in wire.ENTRIES_SAID.decode(entries):
@@ -204,6 +202,7 @@ class Run(Iterator[Entry]):
                 elif frame.kind == wire.BODY:
                     self._part(frame)
                 else:
+                    self._received.end()
                     self._over = frame.kind == wire.DONE
                     return
 

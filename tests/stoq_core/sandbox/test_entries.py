@@ -180,3 +180,15 @@ def test_descriptors_that_a_child_sends_are_dropped() -> None:
     channel.close()
     its.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_child_is_done_when_all_that_it_began_has_ended() -> None:
+    """Neither in the middle of a plugin nor with one of the round left, which nobody would miss."""
+    one = received()
+    one.end()
+    for entry in (*BEGUN, wire.Finished("a", 1.0, False)):
+        one.take(entry, None)
+        with pytest.raises(Malformed, match=r"before '[ab]' has ended"):
+            one.end()
+    one.take(wire.Finished("b", 0.0, True), None)
+    one.end()

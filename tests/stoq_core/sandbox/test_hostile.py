@@ -55,6 +55,9 @@ KILLED = {
     "garbage ffffffff0100": ("malformed", "a frame of"),
     "garbage 030000000101000000": ("malformed", "descriptors"),
     "garbage 0300000001008101": ("malformed", ""),
+    "garbage 010000000400c1": ("malformed", "protocol"),  # a last word that is none
+    "garbage 02000000040091c8": ("malformed", "protocol"),
+    "garbage 0200000004009101": ("malformed", "before 'hostile' has ended"),
     "garbage 010000000900ff": ("malformed", "kind 9"),
     "garbage 01000000010090": ("timeout", "stopped"),
     "garbage 010000000100c1": ("malformed", "protocol"),

@@ -94,7 +94,7 @@ def test_nothing_said_is_held_back(pair: Pair) -> None:
 
 
 def test_a_large_entry_and_a_large_body(pair: Pair) -> None:
-    """What is larger than the draft, or than the socket holds, comes whole and in order."""
+    """What is larger than the socket holds comes whole and in order."""
     size = 5 * wire.PART_BYTES + 1
 
     def say() -> None:
