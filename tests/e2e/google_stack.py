@@ -158,7 +158,12 @@ class Stack:
             process.wait(20)
 
     def connect(self, relay: Relay) -> None:
-        """Topics, and subscriptions as infra/gcp makes them, but for the time between two attempts."""
+        """Topics, and subscriptions as infra/gcp makes them, but for the retry policy.
+
+        With one, the emulator forgets a message now and then: it is delivered three times, the second time
+        too early, and then never again, nor to the dead letters, whatever one does (4 of 40 tries on a busy
+        machine; without one, none of 33).
+        """
         for name in ("dead-letters", "results"):
             self.publisher.create_topic(name=self.topic(name))
             self.subscriber.create_subscription(name=self.subscription(name), topic=self.topic(name))
@@ -171,7 +176,6 @@ class Stack:
                 "dead_letter_topic": self.topic("dead-letters"),
                 "max_delivery_attempts": 5,
             },
-            "retry_policy": {"minimum_backoff": {"seconds": 1}, "maximum_backoff": {"seconds": 1}},
         }
         self.subscriber.create_subscription(request=push)
 
