@@ -35,8 +35,13 @@ def cold_start() -> Pipeline:
 
 
 def settled() -> None:
-    """The start is over: what it brought stays, and collections, on from now, do not look through it."""
+    """The start is over: what it brought stays, and collections, on from now, do not look through it.
+
+    Nor do they look through all that a request holds as often as they would: its tree grows until it is
+    answered, and nothing in it is garbage before.
+    """
     gc.freeze()
+    gc.set_threshold(700, 10, 30)
     gc.enable()
 
 

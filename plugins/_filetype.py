@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from stoq_core.payload import Payload
 
 _HEAD_BYTES = 4_096
 _TAR_AT = 257
@@ -183,6 +186,19 @@ _MAIL_HEADER = re.compile(
 _BINARY = bytes(set(range(32)) - {7, 8, 9, 10, 11, 12, 13, 27})
 
 
+_LAST: dict[str, FileType] = {}
+
+
+def kind_of(payload: Payload) -> FileType:
+    """As `identify`. Dispatchers and workers ask in turn about the same bytes: the last answer is kept."""
+    kind = _LAST.get(payload.sha256)
+    if kind is None:
+        kind = identify(payload.view())
+        _LAST.clear()
+        _LAST[payload.sha256] = kind
+    return kind
+
+
 def identify(view: memoryview) -> FileType:
     """The type of the bytes, from at most their first 4 KiB (and the tar and ISO marks behind)."""
     if not len(view):
@@ -353,7 +369,10 @@ def _by_text(head: bytes) -> FileType | None:
 
 
 def _legible(text: bytes) -> bool:
-    return len(text.translate(None, _BINARY)) == len(text)
+    begin = text[:64]  # tells of most of what is none
+    return len(begin.translate(None, _BINARY)) == len(begin) and len(text.translate(None, _BINARY)) == len(
+        text
+    )
 
 
 def _as_text(head: bytes) -> bytes | None:

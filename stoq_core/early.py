@@ -2,47 +2,77 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+import functools
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 
-from .examine import Task
+from .examine import Entries, Task
 from .executor import Executor
-from .journal import Entry
 from .tree import Node
+
+_MOST_BEGUN = 512
+"""What they have found is held until it is their turn."""
 
 
 class Early:
-    """Begins the examinations of what stands first in the queue, as far as the executor has room."""
+    """Begins the examinations of what stands in the queue, in its order, as far as the executor has room."""
 
     def __init__(
-        self, executor: Executor, task_of: Callable[[Node], Task], due: Callable[[Node], bool]
+        self,
+        executor: Executor,
+        request: str,
+        task_of: Callable[[Node], Task],
+        due: Callable[[Node], bool],
     ) -> None:
         """`task_of` makes a node's task as of now; `due` says whether it will be examined at all."""
         self._executor = executor
+        self._request = request
         self._task_of = task_of
         self._due = due
-        self._window = executor.ahead + 1 if executor.ahead else 0
+        self._fresh: deque[Node] = deque()
+        self._begun = 0
 
-    def begin(self, queue: Iterator[Node]) -> None:
+    def queued(self, node: Node) -> None:
+        """A node that may be begun; copies of what is examined already are not."""
+        if self._executor.works_ahead and node.holder is None:
+            self._fresh.append(node)
+
+    def begin(self) -> None:
         """Begin what can be begun."""
-        for node in itertools.islice(queue, self._window):
-            if node.state == "queued" and node.run is None and node.holder is None and self._due(node):
-                task = self._task_of(node)
-                run = self._executor.start_ahead(task)
-                if run is None:
+        while self._fresh and self._begun < _MOST_BEGUN:
+            node = self._fresh[0]
+            if node.state == "queued" and self._due(node):
+                make = functools.partial(self._task_of, node)
+                node.run = self._executor.start_ahead(node.payload, self._request, make)
+                if node.run is None:
                     return
-                node.run = (task, run)
+                self._begun += 1
+            self._fresh.popleft()
 
-    def run_of(self, node: Node, task: Task) -> tuple[Iterator[Entry], bool]:
+    def run_of(self, node: Node, task: Task) -> tuple[Entries, bool]:
         """The entries of `task`, from the run that was begun early if it tried the same passwords.
 
         True with them if that run had more to spend than is left now: what goes beyond does not count.
         """
-        early, node.run = node.run, None
-        if early is None:
+        if node.run is None:
             return self._executor.start(task), False
-        begun, run = early
+        begun, run = self._taken(node)
         if begun.passwords != task.passwords:
             run.close()
             return self._executor.start(task), False
         return run, begun.bytes_left > task.bytes_left or begun.children_left > task.children_left
+
+    def ended(self, node: Node) -> bool:
+        """True if its examination has come to its end already."""
+        return node.run is not None and bool(node.run[1].ended)
+
+    def drop(self, node: Node) -> None:
+        """Nobody wants what was begun."""
+        if node.run is not None:
+            self._taken(node)[1].close()
+
+    def _taken(self, node: Node) -> Any:
+        self._begun -= 1
+        run, node.run = node.run, None
+        return run

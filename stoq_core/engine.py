@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,10 +15,10 @@ from .copies import Copies
 from .early import Early
 from .emits import checked_meta
 from .errors import Reason, StoqError, Unread
-from .examine import Task
+from .examine import Entries, Task
 from .executor import Executor
 from .job import Child, Hint
-from .journal import Emitted, Entry, Journal
+from .journal import Emitted, Journal, Pause
 from .known import PluginIndex
 from .limits import Deadline, RequestLimits
 from .payload import Payload, Request, child_id, root_id
@@ -75,7 +75,7 @@ class _Scan:
         self.queue: deque[Node] = deque()
         self.by_digest: dict[str, Node] = {}
         self.book = Book(self.limits)
-        self.early = Early(self.executor, self._task, self._due)
+        self.early = Early(self.executor, request.scan_id, self._task, self._due)
         self.copies = Copies(self.plugins, request.passwords, self._scannable)
         self.bytes_left = self.limits.extracted_bytes
         self.payloads_left = self.limits.payloads
@@ -85,7 +85,7 @@ class _Scan:
         for ordinal, payload in enumerate(self.request.payloads):
             self._root(ordinal, payload)
         while self.queue:
-            self.early.begin(iter(self.queue))
+            self.early.begin()
             self._process(self.queue.popleft())
         nodes = breadth_first(self.top.children)
         reports = [node.report for node in nodes if node.report is not None]
@@ -150,6 +150,7 @@ class _Scan:
             self.by_digest[digest] = node
             self.held += _held(node.payload.body)
             self.queue.append(node)
+            self.early.queued(node)
             return node
         payload = node.payload
         node.holder = holder
@@ -206,7 +207,7 @@ class _Scan:
         if node.state != "queued":
             return
         node.state = "running"
-        if node.holder is None and not self._due(node):
+        if node.holder is None and not self._due(node) and not self.early.ended(node):
             self._skip(node)
             return
         task = self._task(node) if node.holder is None else self._task_again(node, node.holder)
@@ -227,6 +228,9 @@ class _Scan:
         taken = spent_bytes = spent_children = 0
         run, loose = self.early.run_of(node, task)
         while (entry := next(run, None)) is not None:
+            if isinstance(entry, Pause):
+                self.early.begin()
+                continue
             child = entry.emit if isinstance(entry, Emitted) and isinstance(entry.emit, Child) else None
             if child is not None:
                 spent_bytes += child.body.size
@@ -242,14 +246,15 @@ class _Scan:
             node.journal.apply(entry)
             if child is not None:
                 self._child(node, entry.plugin, child)  # type: ignore[union-attr]
-                self.early.begin(iter(self.queue))
+                self.early.begin()
             elif isinstance(entry, Emitted) and isinstance(entry.emit, Hint):
                 tell(node.parent or self.top, entry.emit.value)
         self._broker_round(node, task)
 
-    def _again(self, task: Task, taken: int) -> Iterator[Entry]:
+    def _again(self, task: Task, taken: int) -> Entries:
         """The same task with what is really left, past the entries that were taken in already."""
-        return itertools.islice(self.executor.start(task), taken, None)
+        entries = (one for one in self.executor.start(task) if not isinstance(one, Pause))
+        return itertools.islice(entries, taken, None)
 
     def _broker_round(self, node: Node, task: Task) -> None:
         names = self._broker_names(node)
@@ -266,6 +271,8 @@ class _Scan:
             children_left=self.payloads_left,
         )
         for entry in self.executor.start(last):
+            if isinstance(entry, Pause):
+                continue
             node.journal.apply(entry)
             if isinstance(entry, Emitted) and isinstance(entry.emit, Child):
                 self._child(node, entry.plugin, entry.emit)
@@ -343,8 +350,7 @@ class _Scan:
     # -- finishing --------------------------------------------------------------------------------
 
     def _skip(self, node: Node) -> None:
-        if node.run is not None:
-            node.run[1].close()
+        self.early.drop(node)
         reason, message = why_skipped(node, self.limits)
         self.book.mark(node, reason, None, message)
         self._finish(node)

@@ -16,7 +16,7 @@ from .emits import EmitChecker, ReportChecker, checked_report
 from .errors import ErrorReport, PluginError, PluginLoadError, Reason, StoqError, Unread
 from .guarded import END, Guarded
 from .job import Job
-from .journal import Dispatched, Emitted, Entry, Finished, Journal, Started
+from .journal import Dispatched, Emitted, Entry, Finished, Journal, Pause, Started
 from .limits import Budget, Deadline, Limits, RequestLimits
 from .payload import OpaquePayload, Payload
 from .plugin import Dispatcher, Worker
@@ -64,6 +64,25 @@ class Task(msgspec.Struct, kw_only=True):
     scratch: Path | None = None
 
 
+Entries = Iterator[Entry | Pause]
+"""A task's entries in their order; an executor that works ahead may ask between them for more work."""
+
+
+class Begun(Iterator[Entry | Pause], Protocol):
+    """A task's entries, begun before they are wanted."""
+
+    @property
+    def ended(self) -> bool:
+        """True if nothing has to be waited for any more."""
+
+    def close(self) -> None:
+        """Nobody wants the rest."""
+
+
+Ahead = tuple[Task, Begun]
+"""A task as it was when it began, and its entries."""
+
+
 def examine(task: Task, plugins: PluginSource, journal: Iterable[Entry] = ()) -> Iterator[Entry]:
     """Go on from `journal` to the end, yielding each new entry as it happens."""
     return _Examination(task, plugins, journal).run()
@@ -74,6 +93,7 @@ class _Examination:
         self.task = task
         self.plugins = plugins
         self.payload: Payload = task.payload
+        self.handed = self.payload if task.runs == "sandbox" else OpaquePayload(self.payload)
         self.deadline: Deadline = task.deadline
         self.journal = Journal()
         self.budget = Budget(
@@ -252,13 +272,13 @@ class _Examination:
             yield self._note(Finished(key, failed=True))  # its process died under it
             return
         yield self._note(Started(key))
-        label = key.partition("#")[0]
-        wall_s = min(own.wall_ms or self.task.limits.worker_wall_ms, self.task.limits.worker_wall_ms) / 1000
+        label, payload_id = key.partition("#")[0], self.payload.payload_id
+        most_ms = self.task.limits.worker_wall_ms
         job = self._job(label, key, own)
         checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
-        payload = self.payload if self.task.runs == "sandbox" else OpaquePayload(self.payload)
-        emits = Guarded(call, payload, job, wall_s, self.deadline)
-        reports = ReportChecker(self.payload.payload_id)
+        wall_s = min(own.wall_ms or most_ms, most_ms) / 1000
+        emits = Guarded(call, self.handed, job, wall_s, self.deadline)
+        reports = ReportChecker(payload_id)
         failure: PluginError | None = None
         while True:
             try:
@@ -276,11 +296,11 @@ class _Examination:
                     continue
                 failure = error
                 break
-            yield from self._reported(label, job, reports)
+            yield from self._reported(label, job, reports) if job.has_reports else ()
         yield from self._reported(label, job, reports)
         emits.close()
         if failure is not None:
-            yield from self._failed(label, plugin, failure, ReportChecker(self.payload.payload_id))
+            yield from self._failed(label, plugin, failure, ReportChecker(payload_id))
         yield self._note(Finished(key, emits.spent_s * 1000, failed=failure is not None))
 
     def _job(self, label: str, key: str, own: Limits) -> Job:
@@ -296,10 +316,7 @@ class _Examination:
         )
 
     def _reported(self, label: str, job: Job, reports: ReportChecker) -> Iterable[Entry]:
-        found = job.drain()
-        if not found:
-            return ()
-        checked = (reports.check(one) for one in found)
+        checked = (reports.check(one) for one in job.drain())
         return [self._note(Emitted(label, one)) for one in checked if one is not None]
 
     def _failed(self, label: str, plugin: Any, error: PluginError, reports: ReportChecker) -> Iterator[Entry]:

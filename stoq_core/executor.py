@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from .examine import PluginSource, Task, examine
+from .examine import Ahead, Entries, PluginSource, Task, examine
 from .journal import Entry
+from .payload import Payload
 
 
 class Executor(Protocol):
-    """Runs tasks; `ahead` is how many may be started before the engine wants their entries."""
+    """Runs tasks; one that `works_ahead` begins some before the engine wants their entries."""
 
-    ahead: int
+    works_ahead: bool
 
     @property
     def facts(self) -> dict[str, Any]:
         """What results say about it (`stats.sandbox`)."""
 
-    def start(self, task: Task) -> Iterator[Entry]:
+    def start(self, task: Task) -> Entries:
         """Begin; the entries come in order, and the work pauses while nobody takes them."""
 
-    def start_ahead(self, task: Task) -> Iterator[Entry] | None:
-        """The same for a task whose entries are wanted later; None while there is no room for it."""
+    def start_ahead(self, payload: Payload, request: str, task: Callable[[], Task]) -> Ahead | None:
+        """Begin a payload's task, whose entries are wanted later; None while there is no room for it.
+
+        `task` makes it; it is not called where there is none.
+        """
 
     def rest(self, request: str) -> None:
         """The request of that scan id is over; what it used may be let go of."""
@@ -34,7 +38,7 @@ class Executor(Protocol):
 class Inline:
     """Each task runs in the caller's thread, step by step as its entries are taken."""
 
-    ahead = 0
+    works_ahead = False
 
     def __init__(self, plugins: PluginSource) -> None:
         """Run with these plugins."""
@@ -49,7 +53,7 @@ class Inline:
         """Nothing runs before the first entry is taken."""
         return examine(task, self._plugins)
 
-    def start_ahead(self, task: Task) -> None:
+    def start_ahead(self, payload: Payload, request: str, task: Callable[[], Task]) -> None:
         """There is no room: nothing runs but what is waited for."""
 
     def rest(self, request: str) -> None:

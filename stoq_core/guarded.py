@@ -62,8 +62,7 @@ class Guarded:
 
     def next(self) -> Any:
         """The next emit, or `END`."""
-        self._job.deadline = self._deadline.sooner((self._allowed_s - self.spent_s) * 1000)
-        left_s = self._job.deadline.left_ms / 1000
+        left_s = self._begin_step()
         if left_s <= 0:
             raise self._overtime()
         began = time.perf_counter()
@@ -95,6 +94,14 @@ class Guarded:
             return emit
         finally:
             self.spent_s += time.perf_counter() - began
+
+    def _begin_step(self) -> float:
+        """How long the step may take, in seconds; the job is told."""
+        clock = self._deadline.clock
+        now = clock()
+        until = min(self._deadline.at, now + self._allowed_s - self.spent_s)
+        self._job.deadline = Deadline(until, clock)
+        return until - now
 
     def _begin(self) -> Iterator[Any]:
         made = self._call(self._payload, self._job)

@@ -227,10 +227,13 @@ class Job:
         """How many bytes the next child may have."""
         return self._budget.room()[0]
 
+    @property
+    def has_reports(self) -> bool:
+        """True if `drain` would give any."""
+        return bool(self._errors or self._unread)
+
     def drain(self) -> list[ErrorReport | Unread]:
         """What was reported since the last call; for the engine."""
-        if not self._errors and not self._unread:
-            return []
         reported: list[ErrorReport | Unread] = [*self._errors, *self._unread]
         self._errors.clear()
         self._unread.clear()

@@ -40,6 +40,13 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 Entry = Dispatched | Started | Emitted | Finished
 
 
+class Pause:
+    """In place of an entry: others have come to their end meanwhile, so more can be begun."""
+
+
+PAUSE = Pause()
+
+
 class Journal:
     """Everything that one payload's examination has brought so far."""
 

@@ -53,14 +53,14 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Deadline:
-    """A moment on an injected clock after which nothing new is begun."""
+    """A moment on an injected clock after which nothing new is begun: `at`, in seconds on `clock`."""
 
-    __slots__ = ("_at", "_clock")
+    __slots__ = ("at", "clock")
 
     def __init__(self, at: float, clock: Clock = time.monotonic) -> None:
         """`at` is in seconds on `clock`."""
-        self._at = at
-        self._clock = clock
+        self.at = at
+        self.clock = clock
 
     @classmethod
     def after_ms(cls, wall_ms: float, clock: Clock = time.monotonic) -> Deadline:
@@ -70,21 +70,12 @@ class Deadline:
     @property
     def left_ms(self) -> float:
         """Milliseconds left; never below zero."""
-        return max(0.0, (self._at - self._clock()) * 1000)
+        return max(0.0, (self.at - self.clock()) * 1000)
 
     @property
     def expired(self) -> bool:
         """True from the moment on."""
-        return self._clock() >= self._at
-
-    @property
-    def at(self) -> float:
-        """The moment, in seconds on the clock."""
-        return self._at
-
-    def sooner(self, wall_ms: float) -> Deadline:
-        """The earlier of this one and `wall_ms` from now."""
-        return Deadline(min(self._at, self._clock() + wall_ms / 1000), self._clock)
+        return self.clock() >= self.at
 
 
 class Budget:

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .examine import PluginSource, Task, examine
+from .examine import Ahead, PluginSource, Task, examine
 from .job import Child
 from .journal import Emitted, Entry
+from .payload import Payload
 
 _AHEAD_ENTRIES = 64
 
@@ -18,9 +19,11 @@ class Threads:
     """Each task runs in a thread of its own; the engine limits how many there are."""
 
     def __init__(self, plugins: PluginSource, threads: int) -> None:
-        """`threads` tasks at once, the one that the engine waits for included."""
+        """`threads` tasks of a request at once, the one that the engine waits for included."""
         self._plugins = plugins
-        self.ahead = max(0, threads - 1)
+        self._ahead = threads - 1
+        self._begun: dict[str, list[_ThreadRun]] = {}
+        self.works_ahead = threads > 1
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -31,12 +34,24 @@ class Threads:
         """Runs at once, up to a few entries ahead."""
         return _ThreadRun(lambda: examine(task, self._plugins))
 
-    def start_ahead(self, task: Task) -> Iterator[Entry]:
-        """The same."""
-        return self.start(task)
+    def start_ahead(
+        self,
+        payload: Payload,  # noqa: ARG002 - a thread has room for any
+        request: str,
+        task: Callable[[], Task],
+    ) -> Ahead | None:
+        """The same, unless all threads are at work or wait for the engine."""
+        unread = [one for one in self._begun.get(request, ()) if not one.over]
+        if len(unread) >= self._ahead:
+            return None
+        begun = task()
+        run = _ThreadRun(lambda: examine(begun, self._plugins))
+        self._begun[request] = [*unread, run]
+        return begun, run
 
     def rest(self, request: str) -> None:
         """Threads end with their tasks."""
+        self._begun.pop(request, None)
 
     def close(self) -> None:
         """Threads end with their tasks."""
@@ -48,6 +63,8 @@ class _ThreadRun(Iterator[Entry]):
     def __init__(self, begin: Callable[[], Iterator[Entry]]) -> None:
         self._entries: queue.Queue[Entry | BaseException | None] = queue.Queue(_AHEAD_ENTRIES)
         self._closed = False
+        self.over = False
+        """The engine has heard its end, or wants no more of it."""
         self._thread = threading.Thread(target=self._work, args=(begin,), daemon=True)
         self._thread.start()
 
@@ -65,15 +82,21 @@ class _ThreadRun(Iterator[Entry]):
 
     def __next__(self) -> Entry:
         entry = self._entries.get()
+        self.over = entry is None or isinstance(entry, BaseException)
         if entry is None:
             raise StopIteration
         if isinstance(entry, BaseException):
             raise entry
         return entry
 
+    @property
+    def ended(self) -> bool:
+        """True once the thread has come to its end."""
+        return not self._thread.is_alive()
+
     def close(self) -> None:
         """Stop after the step that runs now."""
-        self._closed = True
+        self._closed = self.over = True
         while self._thread.is_alive():
             try:
                 self._entries.get(timeout=0.01)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -52,6 +53,7 @@ def plain_text(text: str) -> str:
 
 _TEXT = {str}
 _NESTED = {dict, list}
+_ROWS = {dict}
 _PLAIN_KINDS = {str, int, float, bool, type(None), *_NESTED}
 
 
@@ -134,15 +136,31 @@ class _Plain:
             return self.mapping(value, depth)
         if isinstance(value, (list, tuple)):
             self._spend_depth(depth)
-            if _NESTED.isdisjoint(map(type, value)) and self._are_plain([*value], len(value)):
-                return [*value]
-            return [self.value(item, depth + 1) for item in value]
+            return self._list(value, depth)
         if isinstance(value, (set, frozenset)):
             self._spend_depth(depth)
             return [self.value(item, depth + 1) for item in sorted(value, key=repr)]
         if isinstance(value, (bytes, bytearray, memoryview)):
             return self._text(bytes(value).hex()) if self._fits(len(value) * 2) else None
         return self._scalar(value)
+
+    def _list(self, value: Sequence[Any], depth: int) -> list[Any]:
+        rows = [msgspec.structs.asdict(one) if isinstance(one, msgspec.Struct) else one for one in value]
+        kinds = set(map(type, rows))
+        if kinds == _ROWS and depth < self.limits.depth and self._are_plain_rows(rows):
+            return [row.copy() for row in rows]
+        if kinds.isdisjoint(_NESTED) and self._are_plain(rows, len(rows)):
+            return rows
+        return [self.value(item, depth + 1) for item in rows]
+
+    def _are_plain_rows(self, rows: list[dict[Any, Any]]) -> bool:
+        """As `_are_plain`, for mappings of which none holds another."""
+        keys = [*chain.from_iterable(rows)]
+        if not _TEXT.issuperset(map(type, keys)):
+            return False
+        items = [item for row in rows for item in row.values()]
+        nodes = len(rows) + len(items)
+        return _NESTED.isdisjoint(map(type, items)) and self._are_plain([*keys, *items], nodes)
 
     def _scalar(self, value: Any) -> Any:
         if isinstance(value, enum.Enum):

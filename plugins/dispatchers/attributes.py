@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._filetype import identify
+from plugins._filetype import kind_of
 from plugins._matchers import Condition, condition
 from stoq_core.errors import ConfigError
 from stoq_core.job import Archive, Dispatch, Finding, Job
@@ -84,7 +84,7 @@ class _Known:
     def __call__(self, name: str) -> Any:
         payload = self._payload
         if name in ("mimetype", "type", "group"):
-            kind = identify(payload.view())
+            kind = kind_of(payload)
             return {"mimetype": kind.mimetype, "type": kind.label, "group": kind.group}[name]
         if name in ("size", "name", "depth"):
             value = getattr(payload, name)

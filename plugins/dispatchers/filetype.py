@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._filetype import by_name, identify
+from plugins._filetype import by_name, kind_of
 from stoq_core.errors import ConfigError, Reason
 from stoq_core.job import Dispatch, Job
 from stoq_core.options import Options, about, build
@@ -49,7 +49,7 @@ class Filetype(Dispatcher[FiletypeOptions]):
 
     def dispatch(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield a `Dispatch` a worker."""
-        kind = by_name(identify(payload.view()), payload.name)
+        kind = by_name(kind_of(payload), payload.name)
         route = self._routes.get(kind.label)
         if route is None:
             return

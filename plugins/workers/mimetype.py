@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from plugins._filetype import UNKNOWN, FileType, identify
+from plugins._filetype import UNKNOWN, FileType, kind_of
 from stoq_core.errors import ConfigError
 from stoq_core.job import Job
 from stoq_core.options import Options, about
@@ -74,7 +74,7 @@ class Mimetype(Worker[MimetypeOptions]):
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield one `MimetypeResult`."""
-        kind = identify(payload.view())
+        kind = kind_of(payload)
         yield MimetypeResult(*(self._ask(payload) if kind is UNKNOWN else kind))
 
 

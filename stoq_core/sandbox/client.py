@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,12 @@ from . import messages as wire
 from .control import Zygote, ZygoteGone
 from .index import Index
 from .protect import PROTECTIONS, make_opaque
-from .seats import LINE, Seat, Seats
+from .seats import EarlyBytes, Seat, Seats
 
 if TYPE_CHECKING:
-    from stoq_core.examine import PluginSource, Task
+    from stoq_core.examine import Ahead, Entries, PluginSource, Task
     from stoq_core.executor import Inline
-    from stoq_core.journal import Entry
+    from stoq_core.payload import Payload
 
     from .toolbox import Toolbox
 
@@ -70,7 +70,8 @@ class Sandbox:
         )
         self.children = config.sandbox.children or _cores()
         self.seats = Seats(config.sandbox, self.children, self._born)
-        self.ahead = LINE * self.children - 1
+        self.works_ahead = True
+        self.early = EarlyBytes()
         self._zygote = self._new_zygote()
         self._old: list[Zygote] = []
         self.index = Index((), (), _nothing)
@@ -214,12 +215,13 @@ class Sandbox:
     def rest(self, request: str) -> None:
         """A request is over (`Seats.rest`)."""
         self.seats.rest(request)
+        self.early.forget(request)
         with self.seats.lock:
             self._end_old()
 
     # -- Executor ---------------------------------------------------------------------------------
 
-    def start(self, task: Task) -> Iterator[Entry]:
+    def start(self, task: Task) -> Entries:
         """Begin at once in a child; a broker worker's round runs here."""
         if task.runs == "broker":
             assert self._broker is not None
@@ -228,18 +230,24 @@ class Sandbox:
 
         return Run(self, task, self.take(task.request))
 
-    def start_ahead(self, task: Task) -> Iterator[Entry] | None:
+    def start_ahead(self, payload: Payload, request: str, task: Callable[[], Task]) -> Ahead | None:
         """Begin in a child that is idle, or give the payload to one that comes to it next."""
         if self._pid != os.getpid():
             self._move_in()
-        body = task.payload.body
+        body = payload.body
         costs = body.size if body.fd is None else 0  # what waits is a copy then
-        seat = self.seats.join(task.request, in_line=costs <= _WAITING_BYTES)
+        in_line = costs <= _WAITING_BYTES
+        seat = self.seats.join(request, in_line=in_line)
+        if seat is None and (several := self.seats.several(request)):
+            from .run import hear_early
+
+            seat = self.seats.join(request, in_line=in_line) if hear_early(several) else None
         if seat is None:
             return None
         from .run import Run
 
-        return Run(self, task, seat)
+        begun = task()
+        return begun, Run(self, begun, seat)
 
     def take(self, request: str) -> Seat:
         """A child that begins at once."""

@@ -138,6 +138,8 @@ class Received:
         self._rounds = 0
         self._started: set[str] = set()
         self._finished: set[str] = set()
+        self.steps = 0
+        """How often a plugin has begun or ended."""
         self._reports = 0
         self._checkers: dict[str, EmitChecker] = {}
         self.budget = Budget(
@@ -175,6 +177,7 @@ class Received:
             self._begun.update(entry.names)
             self._rounds += 1
             return [Dispatched(entry.names)]
+        self.steps += 1
         key = entry.plugin
         if key not in self._begun and not self._is_dispatcher(key):
             raise Malformed(f"{key!r} is not due")

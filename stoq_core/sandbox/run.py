@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stoq_core.body import Body, BodyWriter, anonymous_file, seal, write_all
 from stoq_core.errors import Reason
 from stoq_core.examine import Task
-from stoq_core.journal import Entry
+from stoq_core.journal import PAUSE, Entry, Pause
 from stoq_core.values import plain_text
 
 from . import messages as wire
@@ -36,7 +36,7 @@ _DONE = wire.Said(wire.Done)
 _TOOL = wire.Said(wire.ToolAsked)
 
 
-class Run(Iterator[Entry]):
+class Run(Iterator[Entry | Pause]):
     """The entries of one task; its payload is sent off at once, to a child that may still have another."""
 
     def __init__(self, sandbox: Sandbox, task: Task, seat: Seat) -> None:
@@ -46,26 +46,42 @@ class Run(Iterator[Entry]):
         dispatchers = {one.name for one in sandbox.index.dispatchers}
         self._received = Received(task, sandbox.index.worker, dispatchers)
         self._ready: deque[Entry] = deque()
+        self._early_bytes: int | None = 0
+        """Heard before the engine wants it; None once it does."""
         self._body: BodyWriter | None = None
         self._deaths = self._idle_deaths = 0
         self._over = False
         self._seat: Seat | None = None
         self._begin(seat)
 
-    def __next__(self) -> Entry:
+    def __next__(self) -> Entry | Pause:
+        if self._early_bytes:
+            self._sandbox.early.give_back(self._task.request, self._early_bytes)
+        self._early_bytes = None
         while not self._ready:
             if self._over:
                 raise StopIteration
             try:
-                self._hear(self._at_work())
+                seat = self._at_work()
+                others = None if self._sandbox.seats.alone else self._sandbox.seats.beside(seat)
+                if others and heard_before(seat.birth.channel, others, self._wait_s(seat.birth.channel)):
+                    return PAUSE
+                self._hear(seat)
             except (Closed, Overdue, Malformed) as error:
                 self._bury(error)
         return self._ready.popleft()
+
+    @property
+    def ended(self) -> bool:
+        """True once the child has said all."""
+        return self._over
 
     def close(self) -> None:
         """Nobody wants the rest."""
         self._ready.clear()
         self._over = True
+        self._sandbox.early.give_back(self._task.request, self._early_bytes or 0)
+        self._early_bytes = None
         seat, self._seat = self._seat, None
         if seat is None:
             return
@@ -73,6 +89,28 @@ class Run(Iterator[Entry]):
             self._sandbox.seats.end(seat)
         else:
             self._sandbox.seats.leave(seat, self)
+
+    def hear_early(self) -> bool:
+        """Take in what the child has said of this payload, as far as it is here; true if that was all.
+
+        Little is held for the engine: who has much to say, or asks for a tool, waits for its turn.
+        """
+        seat, early, request = self._seat, self._sandbox.early, self._task.request
+        if seat is None or self._early_bytes is None:
+            return False
+        self._hear_from(seat)
+        channel = seat.birth.channel
+        try:
+            while not self._over and (header := channel.at_hand(early.left(request))):
+                size, kind = header
+                if kind not in (wire.ENTRIES, wire.DONE):
+                    break
+                early.spend(request, size)
+                self._early_bytes += size
+                self._hear(seat)
+        except (Closed, Overdue, Malformed) as error:
+            self._bury(error)
+        return self._over
 
     def unseat(self) -> None:
         """The child is gone before it came to this payload."""
@@ -106,10 +144,14 @@ class Run(Iterator[Entry]):
         if self._seat is None:
             self._begin(self._sandbox.take(self._task.request))
         assert self._seat is not None
-        if self._first_byte is None:
-            self._first_byte = self._seat.birth.channel.received_bytes
-            self._plugin_begins(self._seat.birth.channel)
+        self._hear_from(self._seat)
         return self._seat
+
+    def _hear_from(self, seat: Seat) -> None:
+        """From now on, what the child says is of this payload."""
+        if self._first_byte is None:
+            self._first_byte = seat.birth.channel.received_bytes
+            self._plugin_begins(seat.birth.channel)
 
     def _hear(self, seat: Seat) -> None:
         """Take in one frame; at the last one the child is free again."""
@@ -133,14 +175,15 @@ class Run(Iterator[Entry]):
             raise Malformed(f"a frame of kind {frame.kind}")
 
     def _take(self, entries: bytes | bytearray, channel: Channel) -> None:
+        steps = self._received.steps
         for entry in wire.ENTRIES_SAID.decode(entries):
             body = None
             if isinstance(entry, wire.ChildMade) and entry.content is None:
                 writer, self._body = self._body or BodyWriter(), None
                 body = writer.finish()
             self._ready += self._received.take(entry, body)
-            if isinstance(entry, (wire.Started, wire.Finished)):
-                self._plugin_begins(channel)
+        if self._received.steps != steps:
+            self._plugin_begins(channel)
 
     def _part(self, frame: Frame) -> None:
         """Bytes of the child payload that comes next, counted as they come."""
@@ -218,6 +261,25 @@ class Run(Iterator[Entry]):
         if exited is None:
             return "crashed", "its process hung up, or is gone"
         return _ending(exited, self._task.limits.sandbox_bytes)
+
+
+def heard_before(channel: Channel, others: list[Seat], wait_s: float) -> bool:
+    """Wait until a child speaks; true if, before it, one of these others came to a payload's end."""
+    until = time.monotonic() + wait_s
+    by_channel = {one.birth.channel: one for one in others}
+    while rung := channel.rung_before([*by_channel], until - time.monotonic()):
+        if hear_early([by_channel[one] for one in rung]):
+            return True
+    return False
+
+
+def hear_early(seats: list[Seat]) -> bool:
+    """Take in what these children have said; true if one of them came to a payload's end."""
+    ended = False
+    for seat in seats:
+        while seat.line and seat.line[0].hear_early():
+            ended = True
+    return ended
 
 
 class _Flood(Malformed):

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from stoq_core.config import SandboxSection
 from stoq_core.errors import StoqError
+from stoq_core.limits import MiB
 
 from . import messages as wire
 from .control import Birth, Zygote, ZygoteGone
@@ -22,12 +23,16 @@ _HELLO_S = 30.0
 _LAST_WORDS_S = 1.0
 _MOST_STILLBORN = 20
 _SURELY_ALIVE_S = 0.005  # one that spoke just now; should it be dead, its payload goes to another
+_EARLY_BYTES = 8 * MiB  # as they were sent
 LINE = 8
 """Payloads that a child has at the most: the one that it examines, and those that it comes to at once."""
 
 
 class Waiting(Protocol):
     """A run in a child's line."""
+
+    def hear_early(self) -> bool:
+        """Take in what the child has said of it, without waiting; true if that was all."""
 
     def unseat(self) -> None:
         """The child is gone or no longer this run's; it begins in another one when it is read."""
@@ -49,6 +54,35 @@ class Seat:
         self.seen_at = 0.0
         self.spoiled = False
         """One left the line whose payload the child has got: what it says of it would be another's."""
+
+
+class EarlyBytes:
+    """What is held of examinations whose turn has not come, by request: a thread of its own has each."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._held: dict[str, int] = {}
+
+    def left(self, request: str) -> int:
+        """How much more may be held."""
+        return max(0, _EARLY_BYTES - self._held.get(request, 0))
+
+    def spend(self, request: str, size: int) -> None:
+        """So much is held."""
+        self._held[request] = self._held.get(request, 0) + size
+
+    def give_back(self, request: str, size: int) -> None:
+        """The engine has it now, or nobody wants it."""
+        if request in self._held:
+            self._held[request] -= size
+
+    def forget(self, request: str) -> None:
+        """The request is over."""
+        self._held.pop(request, None)
+
+
+def _waiting(seat: Seat) -> int:
+    return len(seat.line)
 
 
 class Seats:
@@ -78,10 +112,17 @@ class Seats:
         """A child for a payload that is wanted later: one that is idle or has room `in_line`; or None."""
         with self.lock:
             full = len(self._busy) >= self._most
-            for seat in self._busy if full and in_line else ():
-                leaves = seat.payloads + len(seat.line) >= self._settings.recycle_payloads
-                if seat.owner == owner and len(seat.line) < LINE and not (seat.spoiled or leaves):
-                    return seat
+            if full and in_line:
+                least = self._settings.recycle_payloads
+                room = [
+                    seat
+                    for seat in self._busy
+                    if seat.owner == owner
+                    and len(seat.line) < LINE
+                    and not seat.spoiled
+                    and seat.payloads + len(seat.line) < least
+                ]
+                return min(room, key=_waiting, default=None)
         return None if full else self.take(owner)
 
     def _greeted(self, owner: str | None) -> Seat:
@@ -215,6 +256,23 @@ class Seats:
             self.retire(seat)
         with suppress(StoqError):  # whoever needs a child says it
             self.fill()
+
+    @property
+    def alone(self) -> bool:
+        """True if no more than one child is at work."""
+        return len(self._busy) < 2
+
+    def several(self, owner: str) -> list[Seat]:
+        """The children that examine payloads of one request, if there are several."""
+        if self.alone:
+            return []
+        with self.lock:
+            found = [seat for seat in self._busy if seat.owner == owner and seat.line]
+        return found if len(found) > 1 else []
+
+    def beside(self, seat: Seat) -> list[Seat]:
+        """The others that examine payloads of the same request."""
+        return [one for one in self.several(seat.owner or "") if one is not seat]
 
     def at_work(self) -> set[Zygote]:
         """The zygotes whose children are at work."""

@@ -55,17 +55,21 @@ class Bell:
 
     def __init__(self, fd: int) -> None:
         """Own `fd`."""
-        self._fd = fd
+        self.fd = fd
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
     def wait(self) -> bool:
         """Until it rings, or for a tick; false once nobody can ring it any more."""
-        return not self._poll.poll(_TICK_MS) or bool(os.read(self._fd, 4_096))
+        return not self._poll.poll(_TICK_MS) or self.heard()
+
+    def heard(self) -> bool:
+        """It rang, or nobody can ring it any more, and then it is false."""
+        return bool(os.read(self.fd, 4_096))
 
     def close(self) -> None:
         """Close it."""
-        os.close(self._fd)
+        os.close(self.fd)
 
 
 class Channel:
@@ -133,7 +137,8 @@ class Channel:
     def receive(self, wait_s: float | None = None, most: int = MAX_FRAME_BYTES) -> Frame:
         """The next frame. Raises `Overdue`, `Closed`, or `Malformed` for one of more than `most` bytes."""
         until = None if wait_s is None else time.monotonic() + wait_s
-        self._fill(_HEADER.size, until)
+        if len(self._buffer) - self._at < _HEADER.size:
+            self._fill(_HEADER.size, until)
         size, kind, fds = _HEADER.unpack_from(self._buffer, self._at)
         if size > most or fds > (_MAX_FDS if self._takes_fds else 0):
             message = f"a frame of {size} bytes with {fds} descriptors"
@@ -141,13 +146,80 @@ class Channel:
         if size > _READ_BYTES:
             data: bytes | bytearray = self._large(size, until)
         else:
-            self._fill(_HEADER.size + size, until)
+            if len(self._buffer) - self._at < _HEADER.size + size:
+                self._fill(_HEADER.size + size, until)
             begin = self._at + _HEADER.size
             self._at = begin + size
             data = self._buffer[begin : self._at]
         if fds > len(self._fds):
             raise Malformed("a frame lacks its descriptors")
         return Frame(kind, data, tuple(self._fds.popleft() for _ in range(fds)) if fds else ())
+
+    def at_hand(self, most: int) -> tuple[int, int] | None:
+        """Size and kind of the next frame, if all of it is here and it has at most `most` bytes.
+
+        Waits for nothing, whatever the other side does; a frame of more bytes than one read gets is never
+        at hand. Raises `Closed`.
+        """
+        most = min(most, _READ_BYTES)
+        header = self._header(most)
+        if header is None and len(self._buffer) - self._at < _HEADER.size + most and self._pull():
+            header = self._header(most)
+        return header
+
+    def _pull(self) -> bool:
+        """Take what is here into the buffer; false if there is nothing. Only where no descriptors come."""
+        try:
+            chunk = self.sock.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise Closed(str(error)) from None
+        if not chunk:
+            raise Closed("the other side is gone")
+        self._buffer = self._buffer[self._at :] + chunk
+        self._at = 0
+        self.received_bytes += len(chunk)
+        return True
+
+    def rung_before(self, others: list[Channel], wait_s: float) -> list[Channel]:
+        """Wait until something comes from here, for `wait_s` at the most; or which others rang before.
+
+        Raises `Closed`.
+        """
+        until = time.monotonic() + wait_s
+        while not self.pending and not self._pull():
+            began = time.monotonic()
+            poll = select.poll()
+            bells = {one.listen(poll): one for one in (self, *others)}
+            rung = [bells[fd] for fd, _ in poll.poll(min(_TICK_MS, max(0, (until - began) * 1000)))]
+            self.waited_s += time.monotonic() - began
+            for one in [self] if self in rung else rung:
+                one.hush()
+            if rung and self not in rung:
+                return rung
+            if began > until:
+                break
+        return []
+
+    def listen(self, poll: select.poll) -> int:
+        """Register the bell; its descriptor, or -1 where there is none any more."""
+        if self._bell is None:
+            return -1
+        poll.register(self._bell.fd, select.POLLIN)
+        return self._bell.fd
+
+    def hush(self) -> None:
+        """The bell was heard."""
+        if self._bell is not None and not self._bell.heard():
+            self._end_bell()
+
+    def _header(self, most: int) -> tuple[int, int] | None:
+        held = len(self._buffer) - self._at - _HEADER.size
+        if held < 0:
+            return None
+        size, kind, _ = _HEADER.unpack_from(self._buffer, self._at)
+        return (size, kind) if size <= min(held, most) else None
 
     def _fill(self, size: int, until: float | None) -> None:
         while len(self._buffer) - self._at < size:

@@ -75,14 +75,17 @@ def row(work: str, times: Times, goal: str) -> None:
     print(f"{work:<58} {ours * 1000:>10.3f} {limit * 1000:>10.3f} {ours / limit:>7.2f}  {goal}", flush=True)
 
 
-def pipeline(*always: str, dispatchers: tuple[str, ...] = ()) -> Pipeline:
+def pipeline(*always: str, dispatchers: tuple[str, ...] = (), **settings: Any) -> Pipeline:
     """A pipeline without stores."""
     overrides: list[tuple[str, Any]] = [
+        *settings.items(),
         ("sandbox.mode", "inline"),
         ("scan.always", list(always)),
         ("scan.dispatchers", list(dispatchers)),
     ]
-    return bootstrap.pipeline(bootstrap.configured({}, overrides))
+    made = bootstrap.pipeline(bootstrap.configured({}, overrides))
+    bootstrap.settled()  # as every handler does
+    return made
 
 
 def scan(one: Pipeline, content: bytes, name: str = "x") -> ScanResponse:
@@ -196,7 +199,7 @@ def unzip(content: bytes, depth: int) -> None:
 
 def archives() -> None:
     """Both, inline."""
-    one = pipeline("hash", "mimetype", dispatchers=("filetype",))
+    one = pipeline("hash", "mimetype", dispatchers=("filetype",), **sandboxed.ROUTES)
     for work, content, limit in archive_samples():
         row(work, medians(functools.partial(scan, one, content), limit), "<= 1.3")
 

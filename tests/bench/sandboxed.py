@@ -25,6 +25,7 @@ from tests import servers
 ROUNDS = 7
 SCAN_ID = "11111111-1111-4111-8111-111111111111"
 PLUGINS = Path(__file__).resolve().parents[1] / "stoq_core" / "sandbox" / "hostile"
+ROUTES = {"dispatcher.filetype.routes": str(Path(__file__).with_name("routes.toml"))}
 MODES: dict[str, dict[str, Any]] = {
     "inline": {"sandbox.mode": "inline"},
     "1 child": {"sandbox.children": 1, "sandbox.share_children": True},
@@ -60,6 +61,7 @@ def pipeline(mode: str, *always: str, **settings: Any) -> Iterator[Pipeline]:
     """A pipeline without stores."""
     overrides = {"scan.always": list(always), "limits.payloads": 20_000, **MODES[mode], **settings}
     one = bootstrap.pipeline(bootstrap.configured({}, overrides.items()))
+    bootstrap.settled()  # as every handler does
     try:
         yield one
     finally:
@@ -168,7 +170,7 @@ def archive(work: str, content: bytes, limit: Callable[[], Any]) -> None:
     with contextlib.ExitStack() as stack:
         made = {
             mode: stack.enter_context(
-                pipeline(mode, "hash", "mimetype", **{"scan.dispatchers": ["filetype"]})
+                pipeline(mode, "hash", "mimetype", **{"scan.dispatchers": ["filetype"]}, **ROUTES)
             )
             for mode in MODES
         }

@@ -48,6 +48,7 @@ KILLED = {
     "disarm_and_loop": ("timeout", "killed"),
     "flood": ("result_too_large", "more than it may"),
     "hint_flood": ("malformed", "more than"),
+    "drip": ("malformed", "more than"),
     "forge": ("malformed", "out of turn"),
     "hang_up": ("crashed", "hung up"),
     "leave 0": ("crashed", "exit code 0"),

@@ -43,9 +43,16 @@ def finished(entries: Iterator[Entry]) -> list[str]:
     return [one.plugin for one in seen if isinstance(one, Finished) and not one.failed]
 
 
+def ahead(one: Stage, content: bytes) -> Iterator[Entry] | None:
+    """An examination that waits in line, or None where there is no room."""
+    wanted = task(one, content)
+    begun = one.sandbox.start_ahead(wanted.payload, SCAN_ID, lambda: wanted)
+    return begun and begun[1]
+
+
 def early(one: Stage, content: bytes) -> Iterator[Entry]:
-    """An examination that waits in line."""
-    run = one.sandbox.start_ahead(task(one, content))
+    """An examination that waits in line, for there is room."""
+    run = ahead(one, content)
     assert run is not None
     return run
 
@@ -54,10 +61,10 @@ def test_they_come_in_turn(one_child: Stage) -> None:
     """Up to eight payloads in one child, and no more; the larger ones come in memory files."""
     first = one_child.sandbox.start(task(one_child, b"first"))
     behind = [early(one_child, b"%d" % n + bytes(10_000 * n)) for n in range(7)]
-    assert one_child.sandbox.start_ahead(task(one_child, b"one too many")) is None
+    assert ahead(one_child, b"one too many") is None
     assert [finished(run) for run in (first, *behind)] == [ALL] * 8
-    assert one_child.sandbox.start_ahead(task(one_child, b"room again")) is not None
-    assert one_child.sandbox.start_ahead(task(one_child, bytes(2 * MiB))) is None  # it would be held twice
+    assert ahead(one_child, b"room again") is not None
+    assert ahead(one_child, bytes(2 * MiB)) is None  # it would be held twice
 
 
 def test_one_that_is_wanted_before_its_turn(one_child: Stage) -> None:

@@ -155,14 +155,25 @@ def flood(_: str) -> None:
         write(part)
 
 
+HINT = b"\x93\xa1h\xa7hostile\xda\x0f\xff" + b"p" * 4_095
+
+
 def hint_flood(_: str) -> None:
     """The same as small, valid entries."""
-    text = b"\xa1h\xa7hostile"
-    entry = b"\x93" + text + b"\xda\x0f\xff" + b"p" * 4_095
-    frame = b"\xdc\x01\x00" + entry * 256
+    frame = b"\xdc\x01\x00" + HINT * 256
     packed = struct.pack("<IBB", len(frame), 1, 0) + frame
     while True:
         write(packed)
+
+
+def drip(_: str) -> None:
+    """The same in small frames, an entry each, and the broker is woken for it."""
+    frame = b"\x91" + HINT
+    packed = struct.pack("<IBB", len(frame), 1, 0) + frame
+    while True:
+        write(packed)
+        with contextlib.suppress(BlockingIOError):
+            os.write(SOCKET + 1, b"!")
 
 
 def garbage(text: str) -> None:
