@@ -242,17 +242,20 @@ class Seats:
         seat.birth.channel.close()
 
     def rest(self, owner: str) -> None:
-        """A request is over: no child that saw its bytes sees another's, unless the config says so."""
+        """A request is over: no child that saw its bytes sees another's, unless the config says so.
+
+        As many as work in turn are ready for the next request, and no more.
+        """
         with self.lock:
             left = [seat for seat in self._busy if seat.owner == owner]
         for seat in left:  # it worked ahead, and time ran out
             self.end(seat)
-        if self._settings.share_children:
-            return
+        share = self._settings.share_children
         with self.lock:
-            used = [seat for seat in self._idle if seat.owner == owner]
-            self._idle = [seat for seat in self._idle if seat.owner != owner]
-        for seat in used:
+            kept = [seat for seat in self._idle if share or seat.owner != owner][: self._most]
+            spare = [seat for seat in self._idle if seat not in kept]
+            self._idle = kept
+        for seat in spare:
             self.retire(seat)
         with suppress(StoqError):  # whoever needs a child says it
             self.fill()
