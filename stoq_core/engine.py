@@ -87,8 +87,11 @@ class _Scan:
         while self.queue:
             self.early.begin()
             self._process(self.queue.popleft())
-        nodes = breadth_first(self.top.children)
+        nodes = [*breadth_first(self.top.children)]
         reports = [node.report for node in nodes if node.report is not None]
+        for node in (self.top, *nodes):
+            node.part()
+        del self.early, self.copies  # they lead back here: the request would stay until a collector comes
         return self.book.closed(reports)
 
     # -- taking in --------------------------------------------------------------------------------

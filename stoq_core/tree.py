@@ -47,6 +47,11 @@ class Node:
         self.late: list[Node] = []
         self.sharers = 0
 
+    def part(self) -> None:
+        """The tree is not needed any more: without cycles it goes at once, and no collector looks for it."""
+        self.parent = self.holder = None
+        self.children, self.waiting, self.late = [], [], []
+
     @property
     def reported(self) -> Node:
         """The node that is reported: this one, or the holder of its bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import msgspec
@@ -288,3 +289,17 @@ def test_findings_walk_to_the_root_by_name() -> None:
     scanned = scan(Source({"f": finds, "s": SPLIT}, always=["f", "s"]), root)
     found = [one for report in scanned.reports for one in report.findings]
     assert [one.path for one in found] == [("part1", "part1", "root.bin")]
+
+
+def test_a_request_leaves_no_garbage() -> None:
+    """Its tree has no cycles once it is answered, so its memory is free at once, copies and all."""
+    source = Source({"split": worker(split)}, always=["split"])
+    content = b"".join(b"(%d(%d))(same(same))" % (n, n) for n in range(200))
+    scan(source, content)
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(scan(source, content).reports) == 403
+        assert gc.collect() < 50
+    finally:
+        gc.enable()
