@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import codecs
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from email import errors, feedparser, message, policy
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,7 +24,9 @@ _GAP = re.compile(r"(?<=\?=)[ \t\r\n]{1,200}(?==\?)")
 _NOT_FOR_MAIL = frozenset(
     {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"}
 )
-_UU_BEGIN = re.compile(rb"(?:\A|\n)begin(?:-base64)? [0-7]{3,4} ([^\r\n]{1,255})\r?\n")
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+_PADDING = re.compile(rb"=+")
+_UU_BEGIN = re.compile(rb"(?:\A|\n)begin(-base64)? [0-7]{3,4} ([^\r\n]{1,255})\r?\n")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
@@ -160,48 +161,75 @@ def outside(root: MailPart) -> Iterator[tuple[str, bytes]]:
         stack += (_inner(part) or [])[::-1]
 
 
-def body_of(part: MailPart) -> tuple[bytes, bool]:
-    """A part's bytes with the transfer encoding undone, and False where that could not be done fully."""
+class Decoded(NamedTuple):
+    """Bytes whose transfer encoding is undone: `whole` if it was right, `lost` if some may be elsewhere."""
+
+    content: bytes
+    whole: bool = True
+    lost: bool = False
+
+
+def body_of(part: MailPart) -> Decoded:
+    """A part's bytes with the transfer encoding undone, as far as that can be done."""
     data = part.raw()
     encoding = str(part.get("content-transfer-encoding", "")).strip().lower()
     if encoding == "base64":
         return _base64(data)
     if encoding == "quoted-printable":
-        return binascii.a2b_qp(data), True
+        return Decoded(binascii.a2b_qp(data))
     if encoding in ("x-uuencode", "uuencode", "uue", "x-uue"):
-        for _, decoded, whole in uuencoded(data):
-            return decoded, whole
-        return data, False
-    return data, True
+        for _, decoded in uuencoded(data):
+            return decoded
+        return Decoded(data, whole=False, lost=True)
+    return Decoded(data)
 
 
-def _base64(data: bytes) -> tuple[bytes, bool]:
-    """Decoded as mail programs do: what is no base64 is skipped, and a missing end is forgiven."""
-    try:
-        return binascii.a2b_base64(data), True
-    except binascii.Error:
-        letters = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
-        letters = letters[:-1] if len(letters) % 4 == 1 else letters
-        return base64.b64decode(letters + b"=" * (-len(letters) % 4)), False
+def _base64(data: bytes) -> Decoded:
+    """As mail programs do: what is no base64 is skipped (RFC 2045, 6.8), and a missing end is forgiven.
+
+    Some end at padding that stands in the middle, as binascii does, others begin anew behind it. What comes
+    of the latter begins with what comes of the former; a third kind may read yet others.
+    """
+    runs = [one for one in _PADDING.split(_NO_BASE64.sub(b"", data)) if one]
+    decoded = b"".join(map(_run, runs))
+    uneven = any(len(one) % 4 == 1 for one in runs) or (bool(runs) and _unpadded(data, runs[-1]))
+    return Decoded(decoded, whole=not uneven and len(runs) < 2, lost=len(runs) > 1)
 
 
-def uuencoded(text: bytes) -> Iterator[tuple[str, bytes, bool]]:
-    """Files that stand in a text as `begin 644 name` … `end`: name, bytes, whether all lines were right."""
+def _run(letters: bytes) -> bytes:
+    letters = letters[:-1] if len(letters) % 4 == 1 else letters
+    return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
+
+
+def _unpadded(data: bytes, last: bytes) -> bool:
+    return data.rstrip()[-3:].count(b"=") < -len(last) % 4
+
+
+def uuencoded(text: bytes) -> Iterator[tuple[str, Decoded]]:
+    """Files in a text as `begin 644 name` … `end`, by name; POSIX's `begin-base64` ends with `====`."""
     at = 0
     while found := _UU_BEGIN.search(text, at):
-        stop = text.find(b"\nend", found.end() - 1)
+        in_base64 = found.group(1) is not None
+        stop = text.find(b"\n====" if in_base64 else b"\nend", found.end() - 1)
         at = stop if stop >= 0 else len(text)
-        made, ended, whole = [], stop >= 0, True
-        for line in text[found.end() : at].splitlines():
-            if line in (b"`", b" "):  # a line of no bytes is the last one
-                ended = True
-                break
-            if line:
-                data, right = _uu_line(line)
-                made.append(data)
-                whole = whole and right
-        if content := b"".join(made):
-            yield to_text(found.group(1)), content, whole and ended
+        body = text[found.end() : at]
+        decoded = _base64(body) if in_base64 else _by_uu_lines(body, ended=stop >= 0)
+        if decoded.content or decoded.lost:
+            yield to_text(found.group(2)), decoded
+
+
+def _by_uu_lines(body: bytes, *, ended: bool) -> Decoded:
+    made, whole, lost = [], True, False
+    for line in body.splitlines():
+        if line in (b"`", b" "):  # a line of no bytes is the last one
+            ended = True
+            break
+        if line:
+            data, right = _uu_line(line)
+            made.append(data)
+            whole = whole and right
+            lost = lost or not (right or data)
+    return Decoded(b"".join(made), whole=whole and ended, lost=lost)
 
 
 def _uu_line(line: bytes) -> tuple[bytes, bool]:

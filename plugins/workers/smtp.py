@@ -11,6 +11,7 @@ import msgspec
 
 from plugins._iocs import Suffixes, find
 from plugins._mail import (
+    Decoded,
     MailPart,
     body_of,
     clean_name,
@@ -106,7 +107,8 @@ class Smtp(Worker[SmtpOptions]):
     libraries = {"publicsuffixlist": "publicsuffixlist (in requirements.txt)"}
     errors = {
         "malformed": "headers or parts that break the rules; they are read as far as they go",
-        "corrupt": "a part whose transfer encoding is damaged; what could be decoded is scanned",
+        "corrupt": "a part whose transfer encoding is damaged; what could be decoded is scanned; the"
+        " reason `corrupt` says where that may not be all",
         "too_deep": "parts nested so deep that they are not taken apart",
         "too_many_payloads": "more boundaries or lines than are read",
         "encrypted_document": "S/MIME or PGP encrypted",
@@ -206,9 +208,9 @@ class _Parts:
         if root.get_content_type() == "multipart/encrypted":
             self._sealed("PGP or S/MIME")
         for place, part in parts(root):
-            body, whole = body_of(part)
-            if not whole:
-                self.job.error("corrupt", f"part {place}: its transfer encoding is damaged")
+            decoded = body_of(part)
+            self._damage(f"part {place}: its transfer encoding is damaged", decoded)
+            body = decoded.content
             kind = part.get_content_type()
             name = file_name(part)
             yield from self._judge(name, kind)
@@ -277,12 +279,20 @@ class _Parts:
         self.job.error("encrypted_document", f"encrypted by {how}")
         self.job.unread(Reason.ENCRYPTED_DOCUMENT, f"encrypted by {how}")
 
+    def _damage(self, message: str, decoded: Decoded) -> None:
+        """What is wrong with an encoding is an error; a reason where other readers may find other bytes."""
+        if not decoded.whole:
+            self.job.error("corrupt", message)
+        if decoded.lost:
+            self.job.unread(Reason.CORRUPT, message)
+
     def _uuencoded(self, place: str, body: bytes) -> Iterator[Any]:
-        for name, content, whole in uuencoded(body):
-            if not whole:
-                self.job.error("corrupt", f"part {place}: a uuencoded file in it is damaged")
+        for name, decoded in uuencoded(body):
+            self._damage(f"part {place}: a uuencoded file in it is damaged", decoded)
             yield from self._judge(clean_name(name), "")
-            yield self.job.child([content], name=clean_name(name), part=place, disposition="uuencoded")
+            yield self.job.child(
+                [decoded.content], name=clean_name(name), part=place, disposition="uuencoded"
+            )
 
 
 def _head(root: MailPart) -> SmtpResult:

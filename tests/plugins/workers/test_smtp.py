@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import time
 from typing import Any
 
@@ -247,6 +248,42 @@ def test_malformed_mail_is_reported_not_fatal() -> None:
     broken = mail(attached("a.bin", b"abc").replace(b"YWJj", b"YW!!JjZ"))
     assert scan(broken).contents["a.bin"].startswith(b"abc")
     assert not scan(b"just some words, no mail").children
+
+
+def encoded(body: bytes, encoding: bytes = b"base64") -> bytes:
+    """A mail whose only part is an attachment with such a body."""
+    head = b"Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=a.bin\r\n"
+    return mail(head + b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n" + body)
+
+
+def test_base64_that_goes_on_behind_its_padding() -> None:
+    """What readers find that begin anew is scanned, too, and `corrupt` says that others may find other bytes."""
+    two = base64.b64encode(b"harmless") + b"\r\n" + base64.b64encode(b"MZ and the rest")
+    ran = scan(encoded(two))
+    assert ran.contents["a.bin"] == b"harmlessMZ and the rest"
+    assert ran.reasons == {"corrupt"}
+    for whole in (b"harmless", b"harmles", b"harmle"):
+        ran = scan(encoded(base64.b64encode(whole) + b"\r\n"))
+        assert (ran.contents["a.bin"], ran.reasons, ran.errors) == (whole, set(), [])
+        cut = scan(encoded(base64.b64encode(whole).rstrip(b"=")))  # every letter is decoded
+        assert (cut.contents["a.bin"], cut.reasons) == (whole, set())
+
+
+def test_uuencoded_files_that_are_damaged() -> None:
+    """Lines that cannot be decoded, or an encoding that is not there, are `corrupt`; what can be read is."""
+    lines = [binascii.b2a_uu(b"first line"), b"#~~~ ~\n", binascii.b2a_uu(b"last line")]
+    ran = scan(encoded(b"begin 644 x\n" + b"".join(lines) + b"`\nend\n", b"x-uuencode"))
+    assert ran.contents["a.bin"] == b"first linelast line"
+    assert ran.reasons == {"corrupt"}
+    assert scan(encoded(b"no begin\n", b"uuencode")).reasons == {"corrupt"}
+
+
+def test_posix_base64_in_a_text() -> None:
+    """`begin-base64` is the other format of uuencode."""
+    inside = b"begin-base64 644 x.bin\n" + base64.encodebytes(b"content " * 20) + b"====\n"
+    ran = scan(mail(text("see below\n" + inside.decode())))
+    assert ran.contents["x.bin"] == b"content " * 20
+    assert ran.reasons == set()
 
 
 def test_depth_bomb() -> None:
