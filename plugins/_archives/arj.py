@@ -22,6 +22,7 @@ from .entry import (
     refuse,
     sliced,
     timestamp,
+    trailing,
 )
 from .lzhuf import fastest, lzhuf
 
@@ -48,6 +49,7 @@ def read_arj(view: memoryview, room: int) -> Iterator[Entry]:
     while True:
         header, at = _header(view, at)
         if header is None:
+            yield from trailing(view, at)
             return
         if len(header) < 30:
             raise BadArchive(Reason.CORRUPT, "a header is too short")

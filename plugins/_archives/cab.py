@@ -11,7 +11,7 @@ from stoq_core.errors import Reason
 from stoq_core.job import Job
 
 from .dostime import dos_time
-from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse
+from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse, trailing
 from .lzx import Lzx
 from .quantum import Quantum
 from .solid import Solid
@@ -69,6 +69,8 @@ def read_cab(view: memoryview, job: Job) -> Iterator[Entry]:
             modified=dos_time(date, time),
         )
         yield _entry(member, start, index, solids)
+    (end,) = struct.unpack_from("<I", view, 8)
+    yield from trailing(view, max(36, end))
 
 
 def _entry(member: Member, start: int, index: int, solids: list[tuple[_Folder, Solid]]) -> Entry:

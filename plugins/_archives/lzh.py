@@ -9,7 +9,7 @@ from stoq_core.errors import Reason
 
 from .checks import checked, crc16
 from .dostime import dos_time, filetime
-from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse, sliced, timestamp
+from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse, sliced, timestamp, trailing
 from .lzhuf import lzhuf
 
 _STORED = frozenset({"-lh0-", "-lz4-", "-pm0-"})
@@ -109,7 +109,7 @@ class _Header:
 
 
 def read_lzh(view: memoryview) -> Iterator[Entry]:
-    """Every member up to the byte that ends the archive."""
+    """Every member up to the byte that ends the archive, and what stands behind it."""
     at = 0
     while at < len(view) and view[at]:
         header = _Header(view, at)
@@ -122,6 +122,7 @@ def read_lzh(view: memoryview) -> Iterator[Entry]:
         if len(data) < header.packed:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
         at = header.start + header.packed
+    yield from trailing(view, at)
 
 
 def _member(header: _Header) -> Member:

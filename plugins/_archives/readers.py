@@ -14,9 +14,10 @@ from .by_tool import read_by_7z, read_rar, unpack_upx
 from .cab import read_cab
 from .disk import read_disk
 from .dmg import LZFSE, dmg_partitions, read_dmg
-from .entry import Entry
+from .entry import Entry, trailing
 from .iso import read_iso
 from .lzh import read_lzh
+from .rarvolume import end_of_rar
 from .rpm import read_rpm
 from .singles import read_single
 from .squashfs import read_squashfs, squashfs_method
@@ -68,6 +69,14 @@ def _squashfs(source: Source) -> Iterator[Entry]:
     return read_squashfs(source.view, method)
 
 
+def _rar(source: Source) -> Iterator[Entry]:
+    """What stands behind the end block, which the programs do not read, and then what they do."""
+    end = end_of_rar(source.view)
+    if end is not None:
+        yield from trailing(source.view, end)
+    yield from read_rar(source.job, source.payload, source.passwords)
+
+
 READERS: dict[str, Reader] = {
     "tar": lambda source: read_tar(source.view),
     "cpio": lambda source: read_cpio(source.view),
@@ -86,7 +95,7 @@ READERS: dict[str, Reader] = {
     "disk": lambda source: read_disk(source.view),
     "dmg": _dmg,
     "squashfs": _squashfs,
-    "rar": lambda source: read_rar(source.job, source.payload, source.passwords),
+    "rar": _rar,
     "upx": lambda source: unpack_upx(source.job, source.payload),
     **{kind: _stream(kind) for kind in ("gzip", "bzip2", "xz", "lzma", "zstd", "lz4")},
     **{kind: _single(kind) for kind in ("compress", "brotli", "lz4-legacy")},

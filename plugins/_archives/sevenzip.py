@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from stoq_core.errors import LimitReached, Reason
 
 from .entry import MAX_DICTIONARY_BYTES, BadArchive, Entry, Member, WrongPassword, name_of
 
+_SIGNATURE_BYTES = 32
 _BLOCK_BYTES = 32 << 20
 """What is decoded at once."""
 
@@ -20,6 +22,12 @@ def _library() -> Any:
 
     py7zr.py7zr.get_memory_limit = lambda: _BLOCK_BYTES
     return py7zr
+
+
+def end_of_7z(view: memoryview) -> int:
+    """Where the archive ends: behind its header (7zFormat.txt, SignatureHeader), or with the bytes."""
+    offset, size = struct.unpack_from("<QQ", view, 12) if len(view) >= _SIGNATURE_BYTES else (0, len(view))
+    return min(len(view), _SIGNATURE_BYTES + int(offset) + int(size))
 
 
 class SevenZip:

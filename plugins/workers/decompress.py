@@ -13,7 +13,7 @@ from plugins._archives.by_tool import read_by_7z
 from plugins._archives.detect import detect
 from plugins._archives.entry import BadArchive, Entry, Member, WrongPassword
 from plugins._archives.readers import READERS, Source
-from plugins._archives.sevenzip import SevenZip
+from plugins._archives.sevenzip import SevenZip, end_of_7z
 from plugins._archives.zip import open_zip, read_zip
 from stoq_core.body import BodyWriter
 from stoq_core.errors import LimitReached, PluginError, Reason
@@ -243,7 +243,13 @@ class _Work:
             yield self.job.child([view], name=name, offset=offset)
 
     def seven_zip(self, payload: Payload) -> Iterator[Child]:
-        """py7zr pushes members out; each is a child once all are through or a limit says stop."""
+        """py7zr pushes members out; each is a child once all are through or a limit says stop.
+
+        What stands behind the archive is one, too.
+        """
+        view = payload.view()
+        end = end_of_7z(view)
+        yield from self._extra(view[end:], "trailing", end)
         archive = SevenZip(payload.open(), self.passwords)
         for entry in archive.entries():
             self._list(entry.member)

@@ -136,6 +136,16 @@ def test_streams(compress: Any, name: str) -> None:
     assert "truncated" in cut.reasons
 
 
+def test_bytes_behind_a_7z_are_a_child() -> None:
+    """Also where no password opens the archive."""
+    ran = unpack(a_7z() + b"appended bytes " * 3)
+    assert ran.contents == {**MEMBERS, "trailing": b"appended bytes " * 3}
+    locked = unpack(a_7z("two words", headers=True) + b"appended bytes " * 3)
+    assert locked.contents == {"trailing": b"appended bytes " * 3}
+    assert locked.reasons == {"encrypted_archive"}
+    assert "trailing" not in unpack(a_7z()).contents
+
+
 def test_prepended_and_trailing_bytes_are_children() -> None:
     """A self-extracting zip gives its stub and what was appended, too."""
     ran = unpack(b"MZ" + b"stub" * 20 + a_zip() + b"appended bytes " * 3)

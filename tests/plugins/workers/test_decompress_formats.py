@@ -17,9 +17,12 @@ import brotli
 import lz4.block
 import lz4.frame
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plugins._archives.by_tool import read_by_7z
 from plugins._archives.quantum import Quantum
+from plugins._archives.rarvolume import end_of_rar
 from plugins.workers.decompress import Decompress
 from stoq_core.testing import Ran, job, make, payload, run
 from stoq_core.tools import LocalTools
@@ -311,6 +314,48 @@ def test_encrypted_rar(name: str) -> None:
     assert all(ran.contents.values())
     assert ran.result is not None
     assert ran.result["password"] == "password"
+
+
+BEHIND = b"\0\0" + b"PK and other words behind the end " * 2
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        *(("patool", name) for name in ("t.arj", "t.cab", "t.lzh", "t.rar")),
+        *(
+            ("rarfile", name)
+            for name in ("rar15-comment.rar", "rar202-comment-nopsw.rar", "rar3-subdirs.rar")
+        ),
+        *(("rarfile", name) for name in ("rar3-comment-plain.rar", "rar5-solid.rar", "rar5-crc.rar")),
+    ],
+)
+def test_bytes_behind_an_archive_are_a_child(source: str, name: str) -> None:
+    """Programs stop at the end mark; what stands behind it and its zeros is scanned all the same."""
+    _needs("7z", "unar")
+    content = samples.content(source, name)
+    alone, more = unpack(content, name), unpack(content + BEHIND, name)
+    assert "trailing" not in alone.contents
+    assert more.contents == {**alone.contents, "trailing": BEHIND[2:]}
+    assert more.reasons == alone.reasons
+
+
+@given(st.sampled_from([b"Rar!\x1a\x07\x01\x00", b"Rar!\x1a\x07\x00"]), st.binary(max_size=300))
+def test_the_end_of_a_rar_that_is_none(mark: bytes, content: bytes) -> None:
+    """Within the bytes, whatever they say; and for all cuts of a real one."""
+    for one in (mark + content, mark + bytes(12) + content):
+        end = end_of_rar(memoryview(one))
+        assert end is None or 0 <= end <= len(one)
+
+
+@pytest.mark.parametrize("name", ["rar3-subdirs.rar", "rar5-solid.rar", "rar5-hpsw.rar"])
+def test_the_end_of_a_rar_that_is_cut(name: str) -> None:
+    """No block ends behind the bytes; where headers are encrypted, nobody knows."""
+    content = samples.content("rarfile", name)
+    for size in range(8, len(content), 7):
+        end = end_of_rar(memoryview(content)[:size])
+        assert end is None or end <= size
+    assert end_of_rar(memoryview(content)) == (None if "hpsw" in name else len(content))
 
 
 def test_one_volume_of_a_rar_is_truncated() -> None:
