@@ -9,7 +9,7 @@ from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
 from .entry import BadArchive, Entry, Member, name_of, sliced
-from .stream import decompressed
+from .stream import stream_and_rest
 
 _LEAD_BYTES = 96
 _HEADER_MAGIC = b"\x8e\xad\xe8\x01"
@@ -44,8 +44,10 @@ def read_rpm(view: memoryview) -> Iterator[Entry]:
     if method == "stored" and bytes(data[:5]) != b"07070":
         compressor = name_of(tags.get(_COMPRESSOR, b"unknown"))
         raise BadArchive(Reason.UNSUPPORTED_METHOD, f"the payload is compressed with {compressor!r}")
-    chunks = sliced(data) if method == "stored" else decompressed(data, method)
-    yield Entry(member, lambda _passwords: chunks, at)
+    if method == "stored":  # what stands behind a cpio is told by its own reader
+        yield Entry(member, lambda _passwords: sliced(data), at)
+    else:
+        yield from stream_and_rest(data, method, member, at)
 
 
 def _script(name: str, data: bytes) -> Entry:

@@ -34,17 +34,21 @@ def read_stream(view: memoryview, kind: str, outer_name: str) -> Iterator[Entry]
     member = Member(name=inner_name(outer_name), method=kind)
     if kind == "gzip":
         _gzip_facts(view, member)
+    yield from stream_and_rest(view, kind, member)
 
+
+def stream_and_rest(view: memoryview, kind: str, member: Member, at: int = 0) -> Iterator[Entry]:
+    """What a stream holds as `member`, then what stands behind it; `at` is where the view begins."""
     ended: list[int] = []
 
     def chunks(_passwords: Sequence[str]) -> Chunks:
         return _decompressed(view, _DECODERS[kind], ended)
 
-    yield Entry(member, chunks)
+    yield Entry(member, chunks, at or None)
     rest = view[ended[0] :] if ended else view[:0]
     if any(rest):  # what stands behind the last stream is not part of it, so it is scanned by itself
         behind = Member(name="trailing", size=len(rest), method="stored")
-        yield Entry(behind, lambda _passwords: sliced(rest), ended[0])
+        yield Entry(behind, lambda _passwords: sliced(rest), at + ended[0])
 
 
 def inner_name(outer: str) -> str:

@@ -183,6 +183,8 @@ def test_rpm(pack: Callable[[bytes], bytes]) -> None:
     found = unpacked(made.rpm(pack(made.cpio(MEMBERS)), b"echo hello"))
     assert found["scripts/prein"] == b"echo hello"
     assert unpacked(found["sample-1.0.cpio"]) == MEMBERS
+    behind = unpacked(made.rpm(pack(made.cpio(MEMBERS)), b"echo hello") + BEHIND)
+    assert any(one == BEHIND or one.endswith(BEHIND) for one in behind.values())
 
 
 @pytest.mark.parametrize("kind", [1, 0x80000004, 0x80000005, 0x80000006, 0x80000008])
