@@ -29,7 +29,11 @@ REQUIRED = ("no_network", "parent_opaque")
 def cold_start() -> Pipeline:
     """The pipeline of a cloud function, from its environment; any mistake stops the start."""
     try:
-        return pipeline(_strict(configured(os.environ)))
+        made = pipeline(_strict(configured(os.environ)))
+        if made.warnings:
+            made.close()
+            raise ConfigError("; ".join(made.warnings))
+        return made
     finally:
         settled()
 
@@ -105,8 +109,11 @@ def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
     found = found or registry(config)
     plugins = Plugins(found, config, resolve=secret)
     broker = _broker(config, found)
+    made = [*plugins.dispatchers, *plugins.loaded()]
+    warnings = tuple(dict.fromkeys(line for one in made for line in one.warnings()))
+    executor = _inline(config, plugins)
     return Pipeline(
-        config, plugins, _inline(config, plugins), broker, ruleset=_ruleset(plugins), scratch=scratch
+        config, plugins, executor, broker, ruleset=_ruleset(plugins), warnings=warnings, scratch=scratch
     )
 
 
@@ -139,8 +146,10 @@ def _sandboxed(config: Config, found: Registry | None, scratch: Path | None) -> 
     except BaseException:
         executor.close()
         raise
-    ruleset = executor.index.ruleset
-    return Pipeline(config, executor.index, executor, broker, ruleset=ruleset, scratch=scratch)
+    index = executor.index
+    return Pipeline(
+        config, index, executor, broker, ruleset=index.ruleset, warnings=index.warnings, scratch=scratch
+    )
 
 
 def _broker(config: Config, found: Registry) -> Broker:

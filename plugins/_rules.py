@@ -51,6 +51,12 @@ class BadRule(NamedTuple):
     why: str
     advice: str
 
+    @property
+    def line_of_text(self) -> str:
+        """All of that in a line."""
+        rule = f"rule {self.rule!r} left out" if self.rule else "left out"
+        return f"{self.file}:{self.line}: {rule}: {self.why}; {self.advice}"
+
 
 class Ruleset(NamedTuple):
     """Compiled rules, the digest of their sources, and the rules that did not compile.
@@ -251,25 +257,17 @@ def load_ruleset(path: str) -> Ruleset:
     """A ruleset from an artefact, a folder or a file of sources; `""` is the shipped one.
 
     The shipped one is taken from `rules/build` if that was built from these very sources. Bad rules
-    are logged, one line each, and left out. Raises `RulesError` for what cannot be read.
+    are named in it and left out. Raises `RulesError` for what cannot be read.
     """
     if path:
         file = Path(path).expanduser()
-        return _load_artefact(file) if file.suffix == SUFFIX else _compiled(read_sources([file]))
+        return _load_artefact(file) if file.suffix == SUFFIX else compile_sources(read_sources([file]))
     built = sorted((SHIPPED / "build").glob(f"*{SUFFIX}"))
     if built and not any(SHIPPED.glob("*.yar")):
         return _load_artefact(built[0])  # a bundle carries the artefact alone
     sources = read_sources([SHIPPED])
     ready = SHIPPED / "build" / f"{digest_of(sources)}{SUFFIX}"
-    return _load_artefact(ready) if ready in built else _compiled(sources)
-
-
-def _compiled(sources: list[Source]) -> Ruleset:
-    made = compile_sources(sources)
-    for one in made.bad:
-        rule = f"rule {one.rule!r} left out" if one.rule else "left out"
-        _LOG.warning("%s:%d: %s: %s; %s", one.file, one.line, rule, one.why, one.advice)
-    return made
+    return _load_artefact(ready) if ready in built else compile_sources(sources)
 
 
 def _load_artefact(file: Path) -> Ruleset:
@@ -282,7 +280,7 @@ def _load_artefact(file: Path) -> Ruleset:
             "%s has no compiled form for yara-x %s and is compiled at each start; build it again with"
             " `stoq rules build`", file, _version(),
         )  # fmt: skip
-        return _compiled(artefact.sources)
+        return compile_sources(artefact.sources)
     try:
         if _checksum(binary) != checksum:
             raise OSError("checksum")

@@ -68,6 +68,13 @@ def ruleset(path: str) -> Ruleset:
     return load_ruleset(path)
 
 
+def left_out(path: str) -> list[str]:
+    """The bad rules of a folder, at most twenty by name: all others are in use."""
+    bad = ruleset(path).bad
+    lines = [one.line_of_text for one in bad[:20]]
+    return lines + ([f"{len(bad) - 20} more rules are left out; see `stoq rules check`"] if bad[20:] else [])
+
+
 def matching(payload: Payload, options: YaraOptions, job: Job | None = None) -> tuple[Any, ...]:
     """The library's own objects for all rules that match, public ones only.
 

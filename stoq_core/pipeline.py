@@ -61,11 +61,16 @@ class Pipeline:
         broker: Broker,
         *,
         ruleset: str | None = None,
+        warnings: tuple[str, ...] = (),
         scratch: Path | None = None,
         now: Callable[[], dt.datetime] = _utc_now,
     ) -> None:
-        """`ruleset` is the digest that every result names; `scratch` a folder on a real disk or None."""
+        """`ruleset` is the digest that every result names; `scratch` a folder on a real disk or None.
+
+        `warnings` are what the sandbox's plugins would have mended though they work.
+        """
         self.config = config
+        self.warnings = warnings
         self.broker = broker
         self._executor = executor
         self._engine = Engine(plugins, executor, config.limits, dedup=config.scan.dedup, scratch=scratch)

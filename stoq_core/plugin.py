@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 import msgspec
@@ -61,6 +61,10 @@ class Plugin(Generic[_O]):
         """`options` are validated already; `name` is the plugin's, or the named instance's."""
         self.options = options
         self.name = name
+
+    def warnings(self) -> Iterable[str]:
+        """What whoever deploys should mend though it works without; asked once, at the start."""
+        return ()
 
     def finding(self, name: str, detail: str = "") -> Finding:
         """A declared finding with its score and techniques; `detail` says what was seen in this payload."""

@@ -92,6 +92,8 @@ def run(paths: list[str], asked: Asked, *, as_json: bool) -> int:
     files = list(_files(paths, tally))
     pipeline = bootstrap.pipeline(config)
     bootstrap.settled()
+    for line in pipeline.warnings:
+        complain(line)
     try:
         _scan_all(files, asked, pipeline, tally, as_json=as_json)
     finally:

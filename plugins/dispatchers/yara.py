@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from plugins._yara import YaraOptions, describe, matching, ruleset, words
+from plugins._yara import YaraOptions, describe, left_out, matching, ruleset, words
 from stoq_core.job import Archive, Dispatch, Job
 from stoq_core.payload import Payload
 from stoq_core.plugin import Dispatcher
@@ -34,6 +34,10 @@ class Yara(Dispatcher[YaraOptions]):
     def ruleset_digest(self) -> str:
         """The digest that results name."""
         return ruleset(self.options.rules).digest
+
+    def warnings(self) -> list[str]:
+        """The rules that were left out."""
+        return left_out(self.options.rules)
 
     def warm(self) -> None:
         """Load the rules."""

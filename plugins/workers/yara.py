@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from plugins._rules import ROUTING
-from plugins._yara import YaraMatch, YaraOptions, matches, ruleset, score, words
+from plugins._yara import YaraMatch, YaraOptions, left_out, matches, ruleset, score, words
 from stoq_core.job import Finding, Job
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
@@ -29,6 +29,10 @@ class Yara(Worker[YaraOptions]):
         "scan_failed": "the library gave up on the bytes",
     }
     result = YaraResult
+
+    def warnings(self) -> list[str]:
+        """The rules that were left out."""
+        return left_out(self.options.rules)
 
     def warm(self) -> None:
         """Load the rules; scanning waits until after the fork."""

@@ -10,7 +10,7 @@ from .messages import Facts
 
 
 def facts_of(kind: str, name: str, cls: type[Plugin[Any]], made: Plugin[Any] | None = None) -> Facts:
-    """The facts of a class; with an instance, also the digest of the ruleset that it scans with."""
+    """The facts of a class; with an instance, also the digest of its ruleset, and what it warns of."""
     digest: Any = getattr(made, "ruleset_digest", None)
     limits = getattr(cls, "limits", None)
     return Facts(
@@ -23,4 +23,5 @@ def facts_of(kind: str, name: str, cls: type[Plugin[Any]], made: Plugin[Any] | N
         wall_ms=limits.wall_ms if limits else None,
         tools=sorted((made or cls).tools),  # an option may name the program
         ruleset=(str(digest()) if callable(digest) else str(digest)) if digest else None,
+        warnings=[*(made.warnings() if made else ())],
     )

@@ -48,6 +48,12 @@ class Index:
         return {tool for one in known for tool in one.tools}
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the plugins warn of, each once."""
+        known = [*self.dispatchers, *self._workers.values()]
+        return tuple(dict.fromkeys(line for one in known for line in one.warnings))
+
+    @property
     def ruleset(self) -> str | None:
         """The digest of the ruleset in use, as the first plugin that has one tells it."""
         return next(

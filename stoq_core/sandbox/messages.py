@@ -219,6 +219,7 @@ class Facts(msgspec.Struct, array_like=True):
     ruleset: str | None = None
     threads: bool = False
     error: str = ""
+    warnings: list[str] = []
 
 
 class Forked(msgspec.Struct, array_like=True):

@@ -24,6 +24,7 @@ from plugins._rules import (
     load_ruleset,
     read_sources,
 )
+from plugins._yara import left_out, ruleset
 from stoq_core.errors import RulesError
 
 
@@ -274,14 +275,16 @@ def test_another_yara_x_compiles_the_sources_and_says_so(
     assert set(msgspec.msgpack.decode(file.read_bytes())["compiled"]) == {"99.0", _rules._version()}
 
 
-def test_bad_rules_are_logged_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Rules that are compiled at the start name the bad ones, one line each."""
+def test_bad_rules_are_named_at_the_start(tmp_path: Path) -> None:
+    """Rules that are compiled at the start name the bad ones, one line each, and twenty at the most."""
     (tmp_path / "own.yar").write_text(GOOD + "rule bad { condition: $x }")
-    with caplog.at_level(logging.WARNING, "stoq.rules"):
-        assert names(load_ruleset(str(tmp_path))) == ["good1"]
-    assert [one.getMessage().splitlines()[0][:32] for one in caplog.records] == [
-        "own.yar:2: rule 'bad' left out: "
-    ]
+    assert names(load_ruleset(str(tmp_path))) == ["good1"]
+    [line] = left_out(str(tmp_path))
+    assert line.startswith("own.yar:2: rule 'bad' left out: ")
+    (tmp_path / "more.yar").write_text("".join(f"rule bad{n} {{ condition: $x }}\n" for n in range(30)))
+    ruleset.cache_clear()
+    assert len(left_out(str(tmp_path))) == 21
+    assert left_out(str(tmp_path))[20].startswith("11 more rules")
 
 
 def test_damage_is_refused(tmp_path: Path) -> None:

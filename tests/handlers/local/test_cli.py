@@ -110,7 +110,7 @@ def test_mistakes_are_one_line(words: list[str], says: str, home: Path, tmp_path
 
 
 def test_a_bad_rule_is_named_and_the_others_kept(home: Path, tmp_path: Path) -> None:
-    """`rules check` names file, line and reason; `rules build` keeps the good ones."""
+    """`rules check` names file, line and reason, `scan` too; `rules build` keeps the good ones."""
     rules = tmp_path / "own.yar"
     rules.write_text("rule good { condition: filesize == 3 }\nrule bad { condition: $x }\n")
     done = stoq(home, "rules", "check", str(rules))
@@ -119,6 +119,10 @@ def test_a_bad_rule_is_named_and_the_others_kept(home: Path, tmp_path: Path) -> 
     built = stoq(home, "rules", "build", str(rules), "--out", str(tmp_path / "out"))
     artefact = next((tmp_path / "out").glob("*.stoqrules"))
     assert built.returncode == 2
+    for more in ((), ("--inline",)):
+        used = stoq(home, "scan", *more, "-o", f"rules.path={rules}", str(rules))
+        assert used.returncode == 0
+        assert used.stderr.count(b"own.yar:2: rule 'bad' left out") == 1
     (tmp_path / "abc").write_bytes(b"abc")
     scanned = stoq(home, "scan", "--json", "-o", f"worker.yara.rules={artefact}", str(tmp_path / "abc"))
     assert json.loads(scanned.stdout)["results"][0]["workers"][0]["yara"]["matches"][0]["rule"] == "good"
