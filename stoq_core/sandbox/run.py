@@ -32,6 +32,7 @@ _SEND_S = 30.0
 _SLACK_BYTES = 64 * 1024 * 1024
 _MOST_DEATHS = 200
 _MOST_IDLE_DEATHS = 3
+_WORDS = frozenset({wire.ENTRIES, wire.DONE})
 _DONE = wire.Said(wire.Done)
 _TOOL = wire.Said(wire.ToolAsked)
 
@@ -101,13 +102,15 @@ class Run(Iterator[Entry | Pause]):
         self._hear_from(seat)
         channel = seat.birth.channel
         try:
-            while not self._over and (header := channel.at_hand(early.left(request))):
-                size, kind = header
-                if kind not in (wire.ENTRIES, wire.DONE):
+            while not self._over:
+                frames = channel.held(_WORDS, wire.DONE, early.left(request))
+                if frames:
+                    size = sum(len(one.data) for one in frames)
+                    early.spend(request, size)
+                    self._early_bytes += size
+                    self._heard(frames, seat)
+                elif not channel.pull():
                     break
-                early.spend(request, size)
-                self._early_bytes += size
-                self._hear(seat)
         except (Closed, Overdue, Malformed) as error:
             self._bury(error)
         return self._over
@@ -154,25 +157,30 @@ class Run(Iterator[Entry | Pause]):
             self._plugin_begins(seat.birth.channel)
 
     def _hear(self, seat: Seat) -> None:
-        """Take in one frame; at the last one the child is free again."""
+        """Take in what is here, or wait for a frame; at the last one the child is free again."""
         channel = seat.birth.channel
-        frame = channel.receive(self._wait_s(channel))
+        frames = channel.held(_WORDS, wire.DONE) or [channel.receive(self._wait_s(channel))]
+        self._heard(frames, seat)
+
+    def _heard(self, frames: list[Frame], seat: Seat) -> None:
+        channel = seat.birth.channel
         if channel.received_bytes - (self._first_byte or 0) > _SLACK_BYTES + 2 * self._task.bytes_left:
             raise _Flood
-        if frame.kind == wire.ENTRIES:
-            self._take(frame.data, channel)
-        elif frame.kind == wire.BODY:
-            self._part(frame)
-        elif frame.kind == wire.TOOL:
-            asked, left_ms = _TOOL.decode(frame.data), self._wait_s(channel) * 1000
-            self._sandbox.toolbox.answer(seat.zygote, channel, asked, self._task.payload.body, left_ms)
-        elif frame.kind == wire.DONE:
-            done = _DONE.decode(frame.data)
-            self._received.end()
-            self._seat, self._over = None, True
-            self._sandbox.done(seat, done)
-        else:
-            raise Malformed(f"a frame of kind {frame.kind}")
+        for frame in frames:
+            if frame.kind == wire.ENTRIES:
+                self._take(frame.data, channel)
+            elif frame.kind == wire.BODY:
+                self._part(frame)
+            elif frame.kind == wire.TOOL:
+                asked, left_ms = _TOOL.decode(frame.data), self._wait_s(channel) * 1000
+                self._sandbox.toolbox.answer(seat.zygote, channel, asked, self._task.payload.body, left_ms)
+            elif frame.kind == wire.DONE:
+                done = _DONE.decode(frame.data)
+                self._received.end()
+                self._seat, self._over = None, True
+                self._sandbox.done(seat, done)
+            else:
+                raise Malformed(f"a frame of kind {frame.kind}")
 
     def _take(self, entries: bytes | bytearray, channel: Channel) -> None:
         steps = self._received.steps

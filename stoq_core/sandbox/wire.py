@@ -155,17 +155,30 @@ class Channel:
             raise Malformed("a frame lacks its descriptors")
         return Frame(kind, data, tuple(self._fds.popleft() for _ in range(fds)) if fds else ())
 
-    def at_hand(self, most: int) -> tuple[int, int] | None:
-        """Size and kind of the next frame, if all of it is here and it has at most `most` bytes.
+    def held(self, kinds: frozenset[int], last: int, most: int = _READ_BYTES) -> list[Frame]:
+        """Whole frames that are here: of these kinds, up to one of kind `last`, with `most` bytes in all.
 
-        Waits for nothing, whatever the other side does; a frame of more bytes than one read gets is never
-        at hand. Raises `Closed`.
+        Waits for nothing, whatever the other side does; every other frame is left to `receive`.
         """
-        most = min(most, _READ_BYTES)
-        header = self._header(most)
-        if header is None and len(self._buffer) - self._at < _HEADER.size + most and self._pull():
-            header = self._header(most)
-        return header
+        found, buffer, at = [], self._buffer, self._at
+        while len(buffer) - at >= _HEADER.size:
+            size, kind, fds = _HEADER.unpack_from(buffer, at)
+            end = at + _HEADER.size + size
+            if end > len(buffer) or size > most or fds or kind not in kinds:
+                break
+            found.append(Frame(kind, buffer[at + _HEADER.size : end]))
+            at, most = end, most - size
+            if kind == last:
+                break
+        self._at = at
+        return found
+
+    def pull(self) -> bool:
+        """Take what one read gets into the buffer, unless a frame is held that `held` left; never waits.
+
+        False if there is nothing. Only for a side that takes no descriptors. Raises `Closed`.
+        """
+        return len(self._buffer) - self._at < _READ_BYTES and self._pull()
 
     def _pull(self) -> bool:
         """Take what is here into the buffer; false if there is nothing. Only where no descriptors come."""

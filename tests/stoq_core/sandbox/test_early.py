@@ -14,7 +14,7 @@ import pytest
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 from stoq_core.sandbox.seats import LINE
-from stoq_core.sandbox.wire import Channel, Closed
+from stoq_core.sandbox.wire import Channel, Closed, Malformed
 from tests.stoq_core.sandbox.stage import Stage, stage
 
 ALL = ["hash", "hostile", "later"]
@@ -130,34 +130,58 @@ def frame(size: int, kind: int = 1) -> bytes:
     return struct.pack("<IBB", size, kind, 0) + bytes(size)
 
 
-def test_a_frame_is_at_hand_once_all_of_it_is_here(ends: Ends) -> None:
+WORDS, LAST = frozenset({1, 4}), 4
+
+
+def test_a_frame_is_held_once_all_of_it_is_here(ends: Ends) -> None:
     """However it comes, and without a wait."""
     began = time.monotonic()
     for byte in frame(5, 4):
-        assert ends.channel.at_hand(1_000) is None
+        ends.channel.pull()
+        assert ends.channel.held(WORDS, LAST) == []
         ends.child.send(bytes([byte]))
-    assert ends.channel.at_hand(1_000) == (5, 4)
-    assert ends.channel.at_hand(4) is None
-    assert ends.channel.receive(0).kind == 4
-    ends.child.send(frame(3) + frame(0))
-    assert ends.channel.at_hand(1_000) == (3, 1)
-    ends.channel.receive(0)
-    assert ends.channel.at_hand(0) == (0, 1)
+    assert ends.channel.pull()
+    assert not ends.channel.pull()
+    assert ends.channel.held(WORDS, LAST, 4) == []
+    assert ends.channel.held(WORDS, LAST, 5) == [(4, bytes(5), ())]
     assert time.monotonic() - began < 1
 
 
-def test_a_long_frame_is_never_at_hand(ends: Ends) -> None:
+def test_frames_are_held_up_to_the_last_word(ends: Ends) -> None:
+    """What comes behind it is the next payload's; other kinds, and those with descriptors, are left."""
+    with_descriptors = struct.pack("<IBB", 0, 1, 1)
+    ends.child.send(frame(3) + frame(0) + frame(1, LAST) + frame(2) + frame(7, 2) + with_descriptors)
+    ends.channel.pull()
+    assert ends.channel.held(WORDS, LAST) == [(1, bytes(3), ()), (1, b"", ()), (LAST, bytes(1), ())]
+    assert ends.channel.held(WORDS, LAST) == [(1, bytes(2), ())]
+    assert ends.channel.held(WORDS, LAST) == []
+    assert ends.channel.receive(0) == (2, bytes(7), ())
+    assert ends.channel.held(WORDS, LAST) == []
+    with pytest.raises(Malformed):
+        ends.channel.receive(0)
+
+
+def test_only_so_much_is_held(ends: Ends) -> None:
+    """Frames with so many bytes together."""
+    ends.child.send(frame(400) * 4)
+    ends.channel.pull()
+    assert len(ends.channel.held(WORDS, LAST, 1_000)) == 2
+    assert len(ends.channel.held(WORDS, LAST)) == 2
+
+
+def test_a_long_frame_is_never_held(ends: Ends) -> None:
     """It is read in its turn, to where it stays; only so much is taken in before that."""
     writing = threading.Thread(target=ends.child.sendall, args=(frame(MiB),))
     writing.start()
     for _ in range(100):
-        assert ends.channel.at_hand(8 * MiB) is None
+        ends.channel.pull()
+        assert ends.channel.held(WORDS, LAST, 8 * MiB) == []
     assert ends.channel.received_bytes <= 256 * 1024
     assert len(ends.channel.receive(10).data) == MiB
     writing.join()
     ends.child.close()
     with pytest.raises(Closed):
-        ends.channel.at_hand(8 * MiB)
+        ends.channel.pull()
 
 
 def test_who_rings_first(ends: Ends, other: Ends) -> None:
