@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,10 +15,10 @@ from .copies import Copies
 from .early import Early
 from .emits import checked_meta
 from .errors import Reason, StoqError, Unread
-from .examine import Entries, Task
+from .examine import Task
 from .executor import Executor
 from .job import Child, Hint
-from .journal import Emitted, Journal, Pause
+from .journal import Emitted, Entry, Journal, Pause
 from .known import PluginIndex
 from .limits import Deadline, RequestLimits
 from .payload import Payload, Request, child_id, root_id
@@ -27,6 +27,9 @@ from .tree import NOTHING, Node, breadth_first, locked, tell
 
 Examined = Callable[[PayloadReport, Payload], None]
 """Called with each payload as soon as it is examined, before its bytes are released."""
+
+
+_SCANS = itertools.count()  # a request that is delivered twice at the same time is two for the executor
 
 
 class Engine:
@@ -52,14 +55,18 @@ class Engine:
 
     def scan(self, request: Request, deadline: Deadline, examined: Examined | None = None) -> Scanned:
         """Take the request apart until nothing is left, or a limit or the deadline says stop."""
-        return _Scan(self, request, deadline, examined).run()
+        owner = f"{request.scan_id}#{next(_SCANS)}"
+        try:
+            return _Scan(self, request, owner, deadline, examined).run()
+        finally:
+            self._executor.rest(owner)
 
 
 class _Scan:
     """The state of one request."""
 
     def __init__(
-        self, engine: Engine, request: Request, deadline: Deadline, examined: Examined | None
+        self, engine: Engine, request: Request, owner: str, deadline: Deadline, examined: Examined | None
     ) -> None:
         self.limits = engine._limits  # noqa: SLF001 - the engine's other half
         self.plugins = engine._plugins  # noqa: SLF001
@@ -68,6 +75,7 @@ class _Scan:
         self.scratch = engine._scratch  # noqa: SLF001
         self.drain_at = engine._drain_at  # noqa: SLF001
         self.request = request
+        self.owner = owner
         self.deadline = deadline
         self.examined = examined
         self.top = Node(NOTHING, None)
@@ -75,7 +83,7 @@ class _Scan:
         self.queue: deque[Node] = deque()
         self.by_digest: dict[str, Node] = {}
         self.book = Book(self.limits)
-        self.early = Early(self.executor, request.scan_id, self._task, self._due)
+        self.early = Early(self.executor, owner, self._task, self._due)
         self.copies = Copies(self.plugins, request.passwords, self._scannable)
         self.bytes_left = self.limits.extracted_bytes
         self.payloads_left = self.limits.payloads
@@ -254,8 +262,8 @@ class _Scan:
                 tell(node.parent or self.top, entry.emit.value)
         self._broker_round(node, task)
 
-    def _again(self, task: Task, taken: int) -> Entries:
-        """The same task with what is really left, past the entries that were taken in already."""
+    def _again(self, task: Task, taken: int) -> Iterator[Entry]:
+        """A task from its beginning, past the entries that were taken in already."""
         entries = (one for one in self.executor.start(task) if not isinstance(one, Pause))
         return itertools.islice(entries, taken, None)
 
@@ -273,9 +281,7 @@ class _Scan:
             bytes_left=self.bytes_left,
             children_left=self.payloads_left,
         )
-        for entry in self.executor.start(last):
-            if isinstance(entry, Pause):
-                continue
+        for entry in self._again(last, 0):
             node.journal.apply(entry)
             if isinstance(entry, Emitted) and isinstance(entry.emit, Child):
                 self._child(node, entry.plugin, entry.emit)
@@ -304,7 +310,7 @@ class _Scan:
             children_left=self.payloads_left,
             start=self._start_of(node),
             passwords=node.passwords(self.request.passwords),
-            request=self.request.scan_id,
+            request=self.owner,
             scratch=self.scratch if self.held > self.drain_at else None,
         )
 

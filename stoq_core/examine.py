@@ -46,7 +46,7 @@ class Task(msgspec.Struct, kw_only=True):
     """One payload's examination: the payload, what it may spend, and what is known beforehand.
 
     `names` replaces `always` and the dispatchers that do not read the meta (an occurrence, semantics
-    7); `prior` are results of workers that ran already and must not run again; `request` is the scan id.
+    7); `prior` are results of workers that ran already and must not run again; `request` names the scan.
     """
 
     payload: Any

@@ -29,7 +29,7 @@ class Executor(Protocol):
         """
 
     def rest(self, request: str) -> None:
-        """The request of that scan id is over; what it used may be let go of."""
+        """The scan of that name is over; what it used may be let go of."""
 
     def close(self) -> None:
         """Let go of threads and processes."""

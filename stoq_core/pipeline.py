@@ -187,12 +187,9 @@ class Pipeline:
 
         wants_archive = bool(self.broker.archivers)
         reserve = Deadline(deadline.at - self.config.limits.reserve_ms / 1000)
-        try:
-            scanned = self._engine.scan(
-                request, reserve if reserve.left_ms else deadline, examined if wants_archive else None
-            )
-        finally:
-            self._executor.rest(request.scan_id)
+        scanned = self._engine.scan(
+            request, reserve if reserve.left_ms else deadline, examined if wants_archive else None
+        )
         response = self._response(request, ref)
         response.results = scanned.reports
         response.errors = scanned.errors + errors

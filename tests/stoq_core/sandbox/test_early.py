@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -91,6 +92,17 @@ def test_little_is_held_of_a_request_that_is_over(two_children: Stage) -> None:
     for wall_ms in (400, 60_000):
         two_children.scan(SLEEP, *(b"quick %d" % n for n in range(40)), wall_ms=wall_ms)
         assert two_children.sandbox.early._held == {}
+
+
+def test_one_request_delivered_twice_at_the_same_time(two_children: Stage) -> None:
+    """Both are scanned side by side; neither hears, gives work to or ends the other's children."""
+    contents = [b"payload %d" % n for n in range(30)]
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(two_children.scan, *contents) for _ in range(24)]
+    for one in done:
+        scanned = one.result()
+        assert not scanned.errors
+        assert [report.workers_run for report in scanned.reports] == [[ALL]] * 30
 
 
 class Ends:
