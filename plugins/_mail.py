@@ -233,14 +233,17 @@ def _by_uu_lines(body: bytes, *, ended: bool) -> Decoded:
 
 
 def _uu_line(line: bytes) -> tuple[bytes, bool]:
-    """A line's bytes; one with trailing garbage is as long as its first byte says."""
-    size = (line[0] - 32) & 63
-    for one in (line, line[: 1 + (size + 2) // 3 * 4]):
-        try:
-            return binascii.a2b_uu(one), one is line
-        except binascii.Error:
-            continue
-    return b"", False
+    """A line's bytes; what its last group has too many, or stands behind it, is garbage, which some leave."""
+    try:
+        return binascii.a2b_uu(line), True
+    except binascii.Error:
+        size = (line[0] - 32) & 63
+        groups = (size + 2) // 3
+    whole = bytes((32 + 3 * groups,)) + line[1 : 1 + 4 * groups]
+    try:
+        return binascii.a2b_uu(whole)[:size], len(line) <= len(whole)
+    except binascii.Error:
+        return b"", False
 
 
 def to_text(raw: bytes, charset: str | None = None) -> str:

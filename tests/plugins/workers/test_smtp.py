@@ -276,6 +276,9 @@ def test_uuencoded_files_that_are_damaged() -> None:
     assert ran.contents["a.bin"] == b"first linelast line"
     assert ran.reasons == {"corrupt"}
     assert scan(encoded(b"no begin\n", b"uuencode")).reasons == {"corrupt"}
+    filled = binascii.b2a_uu(b"last line!").rstrip(b"\n")[:-1] + b"_\n"  # bits that are none of its bytes
+    ran = scan(encoded(b"begin 644 x\n" + filled + b"`\nend\n", b"x-uuencode"))
+    assert (ran.contents["a.bin"], ran.reasons, ran.errors) == (b"last line!", set(), [])
 
 
 def test_posix_base64_in_a_text() -> None:
