@@ -19,6 +19,8 @@ _MAX_PARAMETERS = 8 * 1024
 """The library reads parameters in quadratic time, so a longer `Content-…` header is cut before it is read."""
 _MIN_OUTSIDE = 256
 _MAX_READ_AGAIN = 10
+_MOST_RUNS = 1_000
+"""Parts of base64 with padding between them; what stands behind so many is decoded as one."""
 _WORD = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,20})?\?([bBqQ])\?([^?\r\n]*+)\?=")
 _GAP = re.compile(r"(?<=\?=)[ \t\r\n]{1,200}(?==\?)")
 _NOT_FOR_MAIL = frozenset(
@@ -190,7 +192,8 @@ def _base64(data: bytes) -> Decoded:
     Some end at padding that stands in the middle, as binascii does, others begin anew behind it. What comes
     of the latter begins with what comes of the former; a third kind may read yet others.
     """
-    runs = [one for one in _PADDING.split(_NO_BASE64.sub(b"", data)) if one]
+    *runs, rest = _PADDING.split(_NO_BASE64.sub(b"", data), _MOST_RUNS)
+    runs = [one for one in (*runs, rest.replace(b"=", b"")) if one]
     decoded = b"".join(map(_run, runs))
     uneven = any(len(one) % 4 == 1 for one in runs) or (bool(runs) and _unpadded(data, runs[-1]))
     return Decoded(decoded, whole=not uneven and len(runs) < 2, lost=len(runs) > 1)

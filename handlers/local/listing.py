@@ -125,7 +125,7 @@ def rules_build(paths: list[Path], out: Path) -> int:
 
 def _bad(bad: Iterable[Any]) -> None:
     for one in bad:
-        complain(f"{one.file}:{one.line}: {one.why}; mend or remove this rule, the others are kept")
+        complain(one.line_of_text)
 
 
 def _store(config_file: Path | None) -> ResultStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import struct
 import threading
 import time
@@ -15,7 +14,8 @@ import pytest
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 from stoq_core.sandbox.seats import LINE
-from stoq_core.sandbox.wire import Channel, Closed, Malformed
+from stoq_core.sandbox.wire import Closed, Malformed
+from tests.stoq_core.sandbox.ends import Ends
 from tests.stoq_core.sandbox.stage import Stage, stage
 
 ALL = ["hash", "hostile", "later"]
@@ -105,22 +105,6 @@ def test_one_request_delivered_twice_at_the_same_time(two_children: Stage) -> No
         assert [report.workers_run for report in scanned.reports] == [[ALL]] * 30
 
 
-class Ends:
-    """The broker's end of a channel, and what a child writes to."""
-
-    def __init__(self) -> None:
-        """Both in this process."""
-        mine, self.child = socket.socketpair()
-        heard, self.bell = os.pipe()
-        self.channel = Channel(mine, takes_fds=False, bell=heard)
-
-    def close(self) -> None:
-        """Close all."""
-        self.channel.close()
-        self.child.close()
-        os.close(self.bell)
-
-
 @pytest.fixture
 def ends() -> Iterator[Ends]:
     """One child."""
@@ -149,13 +133,13 @@ def test_a_frame_is_held_once_all_of_it_is_here(ends: Ends) -> None:
     """However it comes, and without a wait."""
     began = time.monotonic()
     for byte in frame(5, 4):
-        ends.channel.pull()
-        assert ends.channel.held(WORDS, LAST) == []
+        ends.broker.pull()
+        assert ends.broker.held(WORDS, LAST) == []
         ends.child.send(bytes([byte]))
-    assert ends.channel.pull()
-    assert not ends.channel.pull()
-    assert ends.channel.held(WORDS, LAST, 4) == []
-    assert ends.channel.held(WORDS, LAST, 5) == [(4, bytes(5), ())]
+    assert ends.broker.pull()
+    assert not ends.broker.pull()
+    assert ends.broker.held(WORDS, LAST, 4) == []
+    assert ends.broker.held(WORDS, LAST, 5) == [(4, bytes(5), ())]
     assert time.monotonic() - began < 1
 
 
@@ -163,22 +147,22 @@ def test_frames_are_held_up_to_the_last_word(ends: Ends) -> None:
     """What comes behind it is the next payload's; other kinds, and those with descriptors, are left."""
     with_descriptors = struct.pack("<IBB", 0, 1, 1)
     ends.child.send(frame(3) + frame(0) + frame(1, LAST) + frame(2) + frame(7, 2) + with_descriptors)
-    ends.channel.pull()
-    assert ends.channel.held(WORDS, LAST) == [(1, bytes(3), ()), (1, b"", ()), (LAST, bytes(1), ())]
-    assert ends.channel.held(WORDS, LAST) == [(1, bytes(2), ())]
-    assert ends.channel.held(WORDS, LAST) == []
-    assert ends.channel.receive(0) == (2, bytes(7), ())
-    assert ends.channel.held(WORDS, LAST) == []
+    ends.broker.pull()
+    assert ends.broker.held(WORDS, LAST) == [(1, bytes(3), ()), (1, b"", ()), (LAST, bytes(1), ())]
+    assert ends.broker.held(WORDS, LAST) == [(1, bytes(2), ())]
+    assert ends.broker.held(WORDS, LAST) == []
+    assert ends.broker.receive(0) == (2, bytes(7), ())
+    assert ends.broker.held(WORDS, LAST) == []
     with pytest.raises(Malformed):
-        ends.channel.receive(0)
+        ends.broker.receive(0)
 
 
 def test_only_so_much_is_held(ends: Ends) -> None:
     """Frames with so many bytes together."""
     ends.child.send(frame(400) * 4)
-    ends.channel.pull()
-    assert len(ends.channel.held(WORDS, LAST, 1_000)) == 2
-    assert len(ends.channel.held(WORDS, LAST)) == 2
+    ends.broker.pull()
+    assert len(ends.broker.held(WORDS, LAST, 1_000)) == 2
+    assert len(ends.broker.held(WORDS, LAST)) == 2
 
 
 def test_a_long_frame_is_never_held(ends: Ends) -> None:
@@ -186,39 +170,39 @@ def test_a_long_frame_is_never_held(ends: Ends) -> None:
     writing = threading.Thread(target=ends.child.sendall, args=(frame(MiB),))
     writing.start()
     for _ in range(100):
-        ends.channel.pull()
-        assert ends.channel.held(WORDS, LAST, 8 * MiB) == []
-    assert ends.channel.received_bytes <= 256 * 1024
-    assert len(ends.channel.receive(10).data) == MiB
+        ends.broker.pull()
+        assert ends.broker.held(WORDS, LAST, 8 * MiB) == []
+    assert ends.broker.received_bytes <= 256 * 1024
+    assert len(ends.broker.receive(10).data) == MiB
     writing.join()
     ends.child.close()
     with pytest.raises(Closed):
-        ends.channel.pull()
+        ends.broker.pull()
 
 
 def test_who_rings_first(ends: Ends, other: Ends) -> None:
     """What comes from here is not waited for any longer; who rings before is told, once a ring."""
     os.write(other.bell, b"!")
-    assert ends.channel.rung_before([other.channel], 10) == [other.channel]
+    assert ends.broker.rung_before([other.broker], 10) == [other.broker]
     began = time.monotonic()
-    assert ends.channel.rung_before([other.channel], 0.25) == []
+    assert ends.broker.rung_before([other.broker], 0.25) == []
     assert 0.2 < time.monotonic() - began < 2
-    assert 0.2 < ends.channel.waited_s < 2
+    assert 0.2 < ends.broker.waited_s < 2
     ends.child.send(frame(1))
     os.write(ends.bell, b"!")
     os.write(other.bell, b"!")
-    assert ends.channel.rung_before([other.channel], 10) == []
-    ends.channel.receive(0)
+    assert ends.broker.rung_before([other.broker], 10) == []
+    ends.broker.receive(0)
     os.write(ends.bell, b"!")  # for what was read already
-    assert ends.channel.rung_before([other.channel], 10) == [other.channel]
+    assert ends.broker.rung_before([other.broker], 10) == [other.broker]
 
 
 def test_who_cannot_ring_any_more(ends: Ends, other: Ends) -> None:
     """A child that is gone is told once and not waited for again; this one's end is `Closed`."""
     os.close(other.bell)
     other.bell = os.dup(0)
-    assert ends.channel.rung_before([other.channel], 10) == [other.channel]
-    assert ends.channel.rung_before([other.channel], 0.05) == []
+    assert ends.broker.rung_before([other.broker], 10) == [other.broker]
+    assert ends.broker.rung_before([other.broker], 0.05) == []
     ends.child.close()
     with pytest.raises(Closed):
-        ends.channel.rung_before([other.channel], 10)
+        ends.broker.rung_before([other.broker], 10)

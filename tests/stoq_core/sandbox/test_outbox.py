@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from stoq_core.sandbox import messages as wire
 from stoq_core.sandbox.child import Alarm, Outbox
 from stoq_core.sandbox.wire import Channel, Closed, Malformed, Overdue
 from stoq_core.watchdog import Overtime
+from tests.stoq_core.sandbox.ends import Ends
 
 
 @given(st.binary(max_size=200))
@@ -50,11 +50,10 @@ class Pair:
 
     def __init__(self) -> None:
         """Both in this process."""
-        mine, its = socket.socketpair()
-        heard, self.rung = os.pipe()
-        self.broker = Channel(mine, takes_fds=False, bell=heard)
-        self.channel = Channel(its, takes_fds=True)
-        self.outbox = Outbox(self.channel, self.rung)
+        self.ends = Ends()
+        self.broker = self.ends.broker
+        self.channel = Channel(self.ends.child, takes_fds=True)
+        self.outbox = Outbox(self.channel, self.ends.bell)
 
     def heard(self) -> list[wire.Entry]:
         """The next frame's entries."""
@@ -64,9 +63,8 @@ class Pair:
 
     def close(self) -> None:
         """Both ends."""
-        self.broker.close()
         self.channel.close()
-        os.close(self.rung)
+        self.ends.close()
 
 
 @pytest.fixture
@@ -136,7 +134,7 @@ def test_what_nobody_rings_for_is_heard_all_the_same(pair: Pair) -> None:
     """A tick later at the most; and a bell that is gone is no end."""
     pair.channel.send(wire.DONE, b"x")
     assert pair.broker.receive(5).kind == wire.DONE
-    os.dup2(pair.broker.sock.fileno(), pair.rung)  # nobody can ring any more
+    os.dup2(pair.broker.sock.fileno(), pair.ends.bell)  # nobody can ring any more
     pair.channel.send(wire.DONE, b"x")
     assert pair.broker.receive(5).kind == wire.DONE
     with pytest.raises(Overdue):

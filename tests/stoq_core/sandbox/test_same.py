@@ -119,6 +119,7 @@ def test_the_deadline_comes_half_way() -> None:
     assert verdict(response) == "incomplete"
     late = {entry.payload_id for entry in unread(response) if entry.reason.value == "deadline"}
     assert by_size[1].payload_id in late
+    assert late.intersection(report.payload_id for report in by_size[2:])  # those in the same line
     for report in by_size[2:]:  # the other child had most of them done in time, and they count
         assert (report.workers_run == [["hash", "hostile"]]) != (report.payload_id in late)
     assert by_size[1].result_of("hostile") == {"before": "loop_c"}

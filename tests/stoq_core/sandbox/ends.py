@@ -1,0 +1,24 @@
+"""Both ends of what a child and the broker talk over, in this process."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from stoq_core.sandbox.wire import Channel
+
+
+class Ends:
+    """The broker's channel, and the socket and the bell that a child writes to."""
+
+    def __init__(self) -> None:
+        """Nothing is said yet."""
+        mine, self.child = socket.socketpair()
+        heard, self.bell = os.pipe()
+        self.broker = Channel(mine, takes_fds=False, bell=heard)
+
+    def close(self) -> None:
+        """Close all."""
+        self.broker.close()
+        self.child.close()
+        os.close(self.bell)
