@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .examine import Entries, Task
+from .examine import Begun, Task
 from .executor import Executor
 from .tree import Node
 
@@ -50,17 +50,17 @@ class Early:
                 self._begun += 1
             self._fresh.popleft()
 
-    def run_of(self, node: Node, task: Task) -> tuple[Entries, bool]:
-        """The entries of `task`, from the run that was begun early if it tried the same passwords.
+    def run_of(self, node: Node, task: Task) -> tuple[Begun | None, bool]:
+        """What was begun early of `task`, if it tried the same passwords.
 
-        True with them if that run had more to spend than is left now: what goes beyond does not count.
+        True with it if it had more to spend than is left now: what goes beyond does not count.
         """
         if node.run is None:
-            return self._executor.start(task), False
+            return None, False
         begun, run = self._taken(node)
         if begun.passwords != task.passwords:
             run.close()
-            return self._executor.start(task), False
+            return None, False
         return run, begun.bytes_left > task.bytes_left or begun.children_left > task.children_left
 
     def ended(self, node: Node) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -17,13 +17,13 @@ from .emits import checked_meta
 from .errors import Reason, StoqError, Unread
 from .examine import Task
 from .executor import Executor
-from .job import Child, Hint
-from .journal import Emitted, Entry, Journal, Pause
+from .job import Child
 from .known import PluginIndex
 from .limits import Deadline, RequestLimits
 from .payload import Payload, Request, child_id, root_id
 from .response import Occurrence, PayloadReport
-from .tree import NOTHING, Node, breadth_first, locked, tell
+from .taking import Taking, TooMuchError
+from .tree import NOTHING, Node, breadth_first, locked
 
 Examined = Callable[[PayloadReport, Payload], None]
 """Called with each payload as soon as it is examined, before its bytes are released."""
@@ -234,38 +234,21 @@ class _Scan:
 
     def _examine(self, node: Node, task: Task) -> None:
         """Run the task and commit what it yields; what was begun early counts only if it still holds."""
-        node.journal = Journal()
         node.tried = task.passwords
-        taken = spent_bytes = spent_children = 0
         run, loose = self.early.run_of(node, task)
-        while (entry := next(run, None)) is not None:
-            if isinstance(entry, Pause):
-                self.early.begin()
-                continue
-            child = entry.emit if isinstance(entry, Emitted) and isinstance(entry.emit, Child) else None
-            if child is not None:
-                spent_bytes += child.body.size
-                spent_children += 1
-                over = spent_bytes >= task.bytes_left or spent_children >= task.children_left
-                if loose and over:
-                    run.close()  # type: ignore[attr-defined]
-                    run, loose = self._again(task, taken), False
-                    spent_bytes -= child.body.size
-                    spent_children -= 1
-                    continue
-            taken += 1
-            node.journal.apply(entry)
-            if child is not None:
-                self._child(node, entry.plugin, child)  # type: ignore[union-attr]
-                self.early.begin()
-            elif isinstance(entry, Emitted) and isinstance(entry.emit, Hint):
-                tell(node.parent or self.top, entry.emit.value)
+        taking = self._taking(node, task, loose=loose)
+        if run is None:
+            node.journal = self.executor.run(task, taking)
+        else:
+            try:
+                node.journal = run.finish(taking)
+            except TooMuchError:
+                run.close()
+                node.journal = self.executor.run(task, taking.again())
         self._broker_round(node, task)
 
-    def _again(self, task: Task, taken: int) -> Iterator[Entry]:
-        """A task from its beginning, past the entries that were taken in already."""
-        entries = (one for one in self.executor.start(task) if not isinstance(one, Pause))
-        return itertools.islice(entries, taken, None)
+    def _taking(self, node: Node, task: Task, *, loose: bool = False) -> Taking:
+        return Taking(node, node.parent or self.top, task, self._child, self.early.begin, loose=loose)
 
     def _broker_round(self, node: Node, task: Task) -> None:
         names = self._broker_names(node)
@@ -281,10 +264,7 @@ class _Scan:
             bytes_left=self.bytes_left,
             children_left=self.payloads_left,
         )
-        for entry in self._again(last, 0):
-            node.journal.apply(entry)
-            if isinstance(entry, Emitted) and isinstance(entry.emit, Child):
-                self._child(node, entry.plugin, entry.emit)
+        node.journal.add(self.executor.run(last, self._taking(node, last)))
 
     def _broker_names(self, node: Node) -> list[str]:
         meta = node.payload.meta

@@ -1,12 +1,12 @@
 """One payload to completion: ask the dispatchers, run the rounds, and journal every step.
 
-`examine` is a function of (task, journal): given what happened so far it goes on from there, so a
-payload whose process was killed continues in a fresh one (ARCHITECTURE, *Scan semantics*).
+`examine` goes on from a journal: given what happened so far, a payload whose process was killed
+continues in a fresh one (ARCHITECTURE, *Scan semantics*).
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -16,7 +16,7 @@ from .emits import EmitChecker, ReportChecker, checked_report
 from .errors import ErrorReport, PluginError, PluginLoadError, Reason, StoqError, Unread
 from .guarded import END, Guarded
 from .job import Job
-from .journal import Dispatched, Emitted, Entry, Finished, Journal, Pause, Started
+from .journal import Journal, Listener
 from .limits import Budget, Deadline, Limits, RequestLimits
 from .payload import OpaquePayload, Payload
 from .plugin import Dispatcher, Worker
@@ -64,83 +64,84 @@ class Task(msgspec.Struct, kw_only=True):
     scratch: Path | None = None
 
 
-Entries = Iterator[Entry | Pause]
-"""A task's entries in their order; an executor that works ahead may ask between them for more work."""
-
-
-class Begun(Iterator[Entry | Pause], Protocol):
-    """A task's entries, begun before they are wanted."""
+class Begun(Protocol):
+    """An examination that was begun before it is wanted."""
 
     @property
     def ended(self) -> bool:
         """True if nothing has to be waited for any more."""
+
+    def finish(self, listener: Listener) -> Journal:
+        """To its end; `listener` hears at least of each child and hint, and of no more once it raises."""
 
     def close(self) -> None:
         """Nobody wants the rest."""
 
 
 Ahead = tuple[Task, Begun]
-"""A task as it was when it began, and its entries."""
+"""A task as it was when it began, and its examination."""
 
 
-def examine(task: Task, plugins: PluginSource, journal: Iterable[Entry] = ()) -> Iterator[Entry]:
-    """Go on from `journal` to the end, yielding each new entry as it happens."""
-    return _Examination(task, plugins, journal).run()
+def examine(task: Task, plugins: PluginSource, listener: Listener, journal: Journal | None = None) -> Journal:
+    """Go on from `journal` to the end; `listener` hears of each new step as it happens."""
+    one = _Examination(task, plugins, listener, journal or Journal())
+    one.run()
+    return one.journal
 
 
 class _Examination:
-    def __init__(self, task: Task, plugins: PluginSource, journal: Iterable[Entry]) -> None:
+    def __init__(self, task: Task, plugins: PluginSource, listener: Listener, journal: Journal) -> None:
         self.task = task
         self.plugins = plugins
+        self.listener = listener
+        self.journal = journal
         self.payload: Payload = task.payload
         self.handed = self.payload if task.runs == "sandbox" else OpaquePayload(self.payload)
         self.deadline: Deadline = task.deadline
-        self.journal = Journal()
         self.budget = Budget(
             task.limits,
             input_bytes=self.payload.size,
             bytes_left=task.bytes_left,
             children_left=task.children_left,
         )
-        for entry in journal:
-            self.journal.apply(entry)
-        for _, child in self.journal.children:
-            self.budget.spend(child.body.size)
-        self.seen: set[str] = set().union(*self.journal.rounds)
-        self.reported = {(one.code, one.plugin) for one in self.journal.errors}
+        for size in journal.child_bytes:
+            self.budget.spend(size)
+        self.seen: set[str] = set().union(*journal.rounds)
+        self.reported = {(one.code, one.plugin) for one in journal.errors}
 
-    def run(self) -> Iterator[Entry]:
+    def run(self) -> None:
         if not self.payload.meta.should_scan:
             return
-        at = 0
+        journal, at = self.journal, 0
         while not self.deadline.expired:
-            if at >= len(self.journal.rounds):
+            if at >= len(journal.rounds):
                 if self.task.runs == "sandbox":
-                    yield from self._dispatchers(at)
-                names = yield from self._choose(at)
+                    self._dispatchers(at)
+                names = self._choose(at)
                 if not names:
                     return
-                yield self._note(Dispatched(names))
-            for name in self._in_order(self.journal.rounds[at]):
-                if name not in self.journal.finished:
-                    yield from self._worker(name)
+                journal.round(names)
+                self.listener.round(names)
+            for name in self._in_order(journal.rounds[at]):
+                if name not in journal.finished:
+                    self._worker(name)
             at += 1
         left = self._left()
-        unasked = not self.journal.rounds or any(one.reads_results for one in self.plugins.dispatchers)
+        unasked = not journal.rounds or any(one.reads_results for one in self.plugins.dispatchers)
         if left or unasked:
             what = ", ".join(left) or "the dispatchers"
-            yield self._unread("engine", Reason.DEADLINE, f"no time was left for {what}")
+            self._unread("engine", Reason.DEADLINE, f"no time was left for {what}")
 
     # -- choosing ---------------------------------------------------------------------------------
 
-    def _dispatchers(self, at: int) -> Iterator[Entry]:
+    def _dispatchers(self, at: int) -> None:
         for dispatcher in self.plugins.dispatchers:
             key = f"dispatcher:{dispatcher.name}#{at}"
             due = dispatcher.reads_results if at else self.task.names is None or dispatcher.reads_meta
             if due and key not in self.journal.finished:
-                yield from self._guarded(key, dispatcher, dispatcher.dispatch, dispatcher.limits)
+                self._guarded(key, dispatcher, dispatcher.dispatch, dispatcher.limits)
 
-    def _choose(self, at: int) -> Generator[Entry, None, list[str]]:
+    def _choose(self, at: int) -> list[str]:
         """The next round's workers by name; errors for those that cannot run are journalled."""
         wanted = set(self.journal.asked) | set(self.task.asked)
         if at == 0:
@@ -151,46 +152,45 @@ class _Examination:
             return []
         chosen: set[str] = set()
         for name in sorted(wanted):
-            yield from self._pull_in(name, (), chosen)
+            self._pull_in(name, (), chosen)
         return sorted(chosen)
 
-    def _pull_in(self, name: str, chain: tuple[str, ...], chosen: set[str]) -> Iterator[Entry]:
+    def _pull_in(self, name: str, chain: tuple[str, ...], chosen: set[str]) -> None:
         """Add a worker and what it requires, unless it ran, does not concern this payload, or cannot."""
         if name in self.seen or name in chosen or name in self.task.prior:
             return
         path = (*chain, name)
         if name in chain or len(path) > self.task.limits.requires_depth:
-            yield from self._refuse(chain[0] if chain else name, "requires_cycle", path)
+            self._refuse(chain[0] if chain else name, "requires_cycle", path)
             return
         try:
             worker = self.plugins.worker(name)
         except (PluginLoadError, StoqError) as error:
-            yield from self._missing(path, str(error))
+            self._missing(path, str(error))
             return
         if worker.runs != self.task.runs:
-            yield from self._elsewhere(worker, path, chosen)
+            self._elsewhere(worker, path, chosen)
             return
-        refused = yield from self._refused(name, worker)
-        if refused:
+        if self._refused(name, worker):
             return
         before = set(chosen)
         for required in sorted(worker.requires):
-            yield from self._pull_in(required, path, chosen)
+            self._pull_in(required, path, chosen)
         if name in self.seen:  # refused on the way
             chosen.intersection_update(before)
             return
         chosen.add(name)
 
-    def _elsewhere(self, worker: Worker[Any], path: tuple[str, ...], chosen: set[str]) -> Iterator[Entry]:
+    def _elsewhere(self, worker: Worker[Any], path: tuple[str, ...], chosen: set[str]) -> None:
         """A broker worker waits for the last round; what it requires of the sandbox runs now."""
         if len(path) > 1:
             why = "requires_broker" if worker.runs == "broker" else "requires_failed"
-            yield from self._refuse(path[0], why, path)
+            self._refuse(path[0], why, path)
         elif worker.runs == "broker":
             for required in sorted(worker.requires):
-                yield from self._pull_in(required, (), chosen)
+                self._pull_in(required, (), chosen)
 
-    def _refused(self, name: str, worker: Worker[Any]) -> Generator[Entry, None, bool]:
+    def _refused(self, name: str, worker: Worker[Any]) -> bool:
         if not worker.accepts.match(self.payload):
             self.seen.add(name)
             return True
@@ -199,24 +199,24 @@ class _Examination:
             return False
         self.seen.add(name)
         message = f"{self.payload.size} bytes are more than this worker takes ({allowed})"
-        yield self._error(name, "too_large", message, observed=self.payload.size, allowed=allowed)
+        self._error(name, "too_large", message, observed=self.payload.size, allowed=allowed)
         if worker.essential:
-            yield self._unread(name, Reason.TOO_LARGE, message)
+            self._unread(name, Reason.TOO_LARGE, message)
         return True
 
-    def _refuse(self, name: str, code: str, path: tuple[str, ...]) -> Iterator[Entry]:
+    def _refuse(self, name: str, code: str, path: tuple[str, ...]) -> None:
         self.seen.update(path)
         if (code, name) not in self.reported:
             self.reported.add((code, name))
-            yield self._error(name, code, f"cannot run: {' requires '.join(path)}")
-            yield self._unread(name, Reason.PLUGIN_FAILED, f"its requirements do not hold ({code})")
+            self._error(name, code, f"cannot run: {' requires '.join(path)}")
+            self._unread(name, Reason.PLUGIN_FAILED, f"its requirements do not hold ({code})")
 
-    def _missing(self, path: tuple[str, ...], why: str) -> Iterator[Entry]:
+    def _missing(self, path: tuple[str, ...], why: str) -> None:
         name = path[0]
         self.seen.update(path)
         chain = f" (needed by {' requires '.join(path)})" if len(path) > 1 else ""
-        yield self._error(name, "plugin_missing", why + chain)
-        yield self._unread(name, Reason.PLUGIN_MISSING, why)
+        self._error(name, "plugin_missing", why + chain)
+        self._unread(name, Reason.PLUGIN_MISSING, why)
 
     def _in_order(self, names: list[str]) -> list[str]:
         """By name, but what a worker requires comes before it."""
@@ -249,59 +249,65 @@ class _Examination:
 
     # -- running ----------------------------------------------------------------------------------
 
-    def _worker(self, name: str) -> Iterator[Entry]:
+    def _worker(self, name: str) -> None:
         worker = self.plugins.worker(name)
         self.seen.add(name)
         broken = self.journal.failed.intersection(worker.requires) if self.journal.failed else ()
         if broken:
             first = min(broken)
-            yield self._error(name, "requires_failed", f"{name} requires {first}, which failed")
+            self._error(name, "requires_failed", f"{name} requires {first}, which failed")
             if worker.essential:
-                yield self._unread(name, Reason.PLUGIN_FAILED, f"{first} failed, which it requires")
-            yield self._note(Finished(name, failed=True))
-            return
-        if self.deadline.expired:
-            yield self._unread(name, Reason.DEADLINE, "no time was left for it")
-            yield self._note(Finished(name, failed=True))
-            return
-        yield from self._guarded(name, worker, worker.scan, worker.limits)
+                self._unread(name, Reason.PLUGIN_FAILED, f"{first} failed, which it requires")
+            self._end(name, 0.0, failed=True)
+        elif self.deadline.expired:
+            self._unread(name, Reason.DEADLINE, "no time was left for it")
+            self._end(name, 0.0, failed=True)
+        else:
+            self._guarded(name, worker, worker.scan, worker.limits)
 
-    def _guarded(self, key: str, plugin: Any, call: Any, own: Limits) -> Iterator[Entry]:
+    def _guarded(self, key: str, plugin: Any, call: Any, own: Limits) -> None:
         """Run one plugin to its end, whatever it does; all it yields is checked and journalled."""
         if key in self.journal.started and key not in self.journal.finished:
-            yield self._note(Finished(key, failed=True))  # its process died under it
+            self._end(key, 0.0, failed=True)  # its process died under it
             return
-        yield self._note(Started(key))
-        label, payload_id = key.partition("#")[0], self.payload.payload_id
+        self.journal.start(key)
+        self.listener.start(key)
+        label = key.partition("#")[0]
         most_ms = self.task.limits.worker_wall_ms
         job = self._job(label, key, own)
-        checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
-        wall_s = min(own.wall_ms or most_ms, most_ms) / 1000
-        emits = Guarded(call, self.handed, job, wall_s, self.deadline)
-        reports = ReportChecker(payload_id)
-        failure: PluginError | None = None
-        while True:
-            try:
-                emit = emits.next()
-                if emit is END:
-                    break
-                for checked in checker.check(emit):
-                    if type(checked) is ErrorReport:
-                        yield self._report(checked)
-                    else:
-                        yield self._note(Emitted(key, checked))
-            except PluginError as error:
-                if error.code == "wrong_type" and emits.alive:
-                    yield from self._failed(label, plugin, error, reports)
-                    continue
-                failure = error
-                break
-            yield from self._reported(label, job, reports) if job.has_reports else ()
-        yield from self._reported(label, job, reports)
+        emits = Guarded(call, self.handed, job, min(own.wall_ms or most_ms, most_ms) / 1000, self.deadline)
+        failure = self._emits(key, label, plugin, job, emits)
         emits.close()
         if failure is not None:
-            yield from self._failed(label, plugin, failure, ReportChecker(payload_id))
-        yield self._note(Finished(key, emits.spent_s * 1000, failed=failure is not None))
+            self._failed(label, plugin, failure, ReportChecker(self.payload.payload_id))
+        self._end(key, emits.spent_s * 1000, failed=failure is not None)
+
+    def _emits(self, key: str, label: str, plugin: Any, job: Job, emits: Guarded) -> PluginError | None:
+        """All that it yields and reports, and what ended it before its end."""
+        checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
+        reports = ReportChecker(self.payload.payload_id)
+        found: Sequence[Any]
+        while True:
+            if emits.runs_code:
+                self.listener.settle()
+            try:
+                emit = emits.next()
+                found = () if emit is END else checker.check(emit)
+            except PluginError as error:
+                if error.code != "wrong_type" or not emits.alive:
+                    self._reported(label, job, reports)
+                    return error
+                self._failed(label, plugin, error, reports)
+                continue
+            for one in found:
+                if type(one) is ErrorReport:
+                    self._report(one)
+                else:
+                    self._emit(key, one)
+            if job.has_reports:
+                self._reported(label, job, reports)
+            if emit is END:
+                return None
 
     def _job(self, label: str, key: str, own: Limits) -> Job:
         return Job(
@@ -315,11 +321,13 @@ class _Examination:
             tools=self.plugins.tools,
         )
 
-    def _reported(self, label: str, job: Job, reports: ReportChecker) -> Iterable[Entry]:
-        checked = (reports.check(one) for one in job.drain())
-        return [self._note(Emitted(label, one)) for one in checked if one is not None]
+    def _reported(self, label: str, job: Job, reports: ReportChecker) -> None:
+        for one in job.drain():
+            checked = reports.check(one)
+            if checked is not None:
+                self._emit(label, checked)
 
-    def _failed(self, label: str, plugin: Any, error: PluginError, reports: ReportChecker) -> Iterator[Entry]:
+    def _failed(self, label: str, plugin: Any, error: PluginError, reports: ReportChecker) -> None:
         """An error that ended a plugin or was one emit's, and its reason where bytes stay unread."""
         found: list[ErrorReport | Unread] = [
             ErrorReport(
@@ -333,19 +341,23 @@ class _Examination:
         for one in found:
             checked = reports.check(one)
             if checked is not None:
-                yield self._note(Emitted(label, checked))
+                self._emit(label, checked)
 
     # -- journalling ------------------------------------------------------------------------------
 
-    def _note(self, entry: Entry) -> Entry:
-        self.journal.apply(entry)
-        return entry
+    def _emit(self, plugin: str, emit: Any) -> None:
+        self.journal.emit(plugin, emit)
+        self.listener.emit(plugin, emit)
 
-    def _error(self, plugin: str, code: str, message: str, **facts: Any) -> Entry:
-        return self._report(ErrorReport(plugin=plugin, code=code, message=message, **facts))
+    def _end(self, plugin: str, ms: float, *, failed: bool) -> None:
+        self.journal.end(plugin, ms, failed=failed)
+        self.listener.end(plugin, ms, failed=failed)
 
-    def _unread(self, plugin: str, reason: Reason, message: str) -> Entry:
-        return self._report(Unread(reason=reason, plugin=plugin, message=message))
+    def _error(self, plugin: str, code: str, message: str, **facts: Any) -> None:
+        self._report(ErrorReport(plugin=plugin, code=code, message=message, **facts))
 
-    def _report(self, report: ErrorReport | Unread) -> Entry:
-        return self._note(Emitted(report.plugin or "", checked_report(report, self.payload.payload_id)))
+    def _unread(self, plugin: str, reason: Reason, message: str) -> None:
+        self._report(Unread(reason=reason, plugin=plugin, message=message))
+
+    def _report(self, report: ErrorReport | Unread) -> None:
+        self._emit(report.plugin or "", checked_report(report, self.payload.payload_id))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from .examine import Ahead, Entries, PluginSource, Task, examine
-from .journal import Entry
+from .examine import Ahead, PluginSource, Task, examine
+from .journal import Journal, Listener
 from .payload import Payload
 
 
 class Executor(Protocol):
-    """Runs tasks; one that `works_ahead` begins some before the engine wants their entries."""
+    """Runs tasks; one that `works_ahead` begins some before the engine wants what they find."""
 
     works_ahead: bool
 
@@ -19,11 +19,11 @@ class Executor(Protocol):
     def facts(self) -> dict[str, Any]:
         """What results say about it (`stats.sandbox`)."""
 
-    def start(self, task: Task) -> Entries:
-        """Begin; the entries come in order, and the work pauses while nobody takes them."""
+    def run(self, task: Task, listener: Listener) -> Journal:
+        """To its end. `listener` hears at least of each child and hint, in order, and work waits for it."""
 
     def start_ahead(self, payload: Payload, request: str, task: Callable[[], Task]) -> Ahead | None:
-        """Begin a payload's task, whose entries are wanted later; None while there is no room for it.
+        """Begin a payload's task, which is wanted later; None while there is no room for it.
 
         `task` makes it; it is not called where there is none.
         """
@@ -36,7 +36,7 @@ class Executor(Protocol):
 
 
 class Inline:
-    """Each task runs in the caller's thread, step by step as its entries are taken."""
+    """Each task runs in the caller's thread."""
 
     works_ahead = False
 
@@ -49,9 +49,9 @@ class Inline:
         """No protections."""
         return {"mode": "inline"}
 
-    def start(self, task: Task) -> Iterator[Entry]:
-        """Nothing runs before the first entry is taken."""
-        return examine(task, self._plugins)
+    def run(self, task: Task, listener: Listener) -> Journal:
+        """Step by step; `listener` hears of each."""
+        return examine(task, self._plugins, listener)
 
     def start_ahead(self, payload: Payload, request: str, task: Callable[[], Task]) -> None:
         """There is no room: nothing runs but what is waited for."""

@@ -42,7 +42,8 @@ class Guarded:
     """Step through a plugin's iterator under the watchdog; everything it raises is a `PluginError`."""
 
     __slots__ = (
-        "_allowed_s", "_call", "_deadline", "_iterator", "_job", "_payload", "alive", "ended", "spent_s",
+        "_allowed_s", "_call", "_deadline", "_iterator", "_job", "_payload", "alive", "ended", "runs_code",
+        "spent_s",
     )  # fmt: skip
 
     def __init__(
@@ -59,9 +60,13 @@ class Guarded:
         self.spent_s = 0.0
         self.alive = True
         self.ended = False
+        self.runs_code = True
+        """False once all that the plugin has to say is here, and what `next` gives needs it no more."""
 
     def next(self) -> Any:
         """The next emit, or `END`."""
+        if not self.runs_code:
+            return next(self._iterator, END)  # type: ignore[arg-type]
         left_s = self._begin_step()
         if left_s <= 0:
             raise self._overtime()
@@ -90,7 +95,7 @@ class Guarded:
             what = f"{type(error).__name__}: {_text_of(error)}"
             raise PluginError("plugin_failed", what, reason=None) from None
         else:
-            self.ended = emit is END
+            self.ended = self.ended or emit is END
             return emit
         finally:
             self.spent_s += time.perf_counter() - began
@@ -107,7 +112,9 @@ class Guarded:
         made = self._call(self._payload, self._job)
         if made is None or not hasattr(made, "__next__"):
             if isinstance(made, (list, tuple)):
-                return iter(made)
+                self.runs_code = False
+                self.ended = True  # nothing is left to clean up
+                return iter([*made])
             self.alive = False
             raise PluginError("wrong_type", f"returned a {type(made).__name__}; it must yield its emits")
         iterator: Iterator[Any] = made

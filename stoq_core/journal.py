@@ -1,58 +1,43 @@
-"""The journal: what has happened to one payload so far, in order; replaying it rebuilds the state."""
+"""The journal: what has happened to one payload so far; and who else hears of it, step by step."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from .errors import ErrorReport, Reason, Unread
 from .job import Archive, Child, Dispatch, Finding, Hint
 
 
-class Dispatched(msgspec.Struct, frozen=True, tag=True):
-    """A round begins: the workers chosen, by name."""
+class Listener:
+    """Hears of an examination's steps in their order, as they happen. Here nothing comes of it."""
 
-    names: list[str]
+    __slots__ = ()
 
+    def round(self, names: list[str]) -> None:
+        """A round begins: the workers chosen, by name."""
 
-class Started(msgspec.Struct, frozen=True, tag=True):
-    """A plugin begins; dispatchers are named `dispatcher:NAME#ROUND`."""
+    def start(self, plugin: str) -> None:
+        """A plugin begins; dispatchers are named `dispatcher:NAME#ROUND`."""
 
-    plugin: str
+    def emit(self, plugin: str, emit: Any) -> None:
+        """A plugin yielded or reported something; results are plain values by now."""
 
+    def end(self, plugin: str, ms: float, *, failed: bool) -> None:
+        """A plugin came to its end; `failed` when it raised, was stopped or was killed."""
 
-class Emitted(msgspec.Struct, frozen=True, tag=True):
-    """A plugin yielded or reported something; results are plain values by now."""
+    def settle(self) -> None:
+        """A plugin's code runs next, which may end the process: nothing may be held back."""
 
-    plugin: str
-    emit: Any
-
-
-class Finished(msgspec.Struct, frozen=True, tag=True):
-    """A plugin came to its end; `failed` when it raised, was stopped or was killed."""
-
-    plugin: str
-    ms: float = 0.0
-    failed: bool = False
+    def pause(self) -> None:
+        """Others have come to their end meanwhile, so more can be begun."""
 
 
-Entry = Dispatched | Started | Emitted | Finished
-
-
-class Pause:
-    """In place of an entry: others have come to their end meanwhile, so more can be begun."""
-
-
-PAUSE = Pause()
-
-
-class Journal:
+class Journal(Listener):
     """Everything that one payload's examination has brought so far."""
 
     __slots__ = (
-        "archive", "asked", "children", "errors", "failed", "findings",
-        "finished", "hints", "ms", "results", "rounds", "started", "unread",
+        "archive", "asked", "child_bytes", "errors", "failed", "findings", "finished", "ms", "results",
+        "rounds", "started", "unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -60,51 +45,69 @@ class Journal:
         self.rounds: list[list[str]] = []
         self.results: dict[str, dict[str, Any]] = {}
         self.asked: dict[str, list[dict[str, Any]]] = {}
-        self.started: list[str] = []
+        self.started: set[str] = set()
         self.finished: set[str] = set()
         self.failed: set[str] = set()
-        self.children: list[tuple[str, Child]] = []
+        self.child_bytes: list[int] = []
         self.findings: list[tuple[str, Finding]] = []
-        self.hints: list[Hint] = []
         self.errors: list[ErrorReport] = []
         self.unread: list[Unread] = []
         self.archive: bool | None = None
         self.ms: dict[str, float] = {}
 
-    def apply(self, entry: Entry) -> None:
-        """Take one entry in."""
-        kind = type(entry)
-        if kind is Emitted:
-            self._emitted(entry.plugin, entry.emit)  # type: ignore[union-attr]
-        elif kind is Started:
-            self.started.append(entry.plugin)  # type: ignore[union-attr]
-        elif kind is Finished:
-            self.finished.add(entry.plugin)  # type: ignore[union-attr]
-            name = entry.plugin.partition("#")[0]  # type: ignore[union-attr]
-            self.ms[name] = self.ms.get(name, 0.0) + entry.ms  # type: ignore[union-attr]
-            if entry.failed:  # type: ignore[union-attr]
-                self.failed.add(entry.plugin)  # type: ignore[union-attr]
-        else:
-            self.rounds.append(entry.names)  # type: ignore[union-attr]
+    def round(self, names: list[str]) -> None:
+        """See `Listener`."""
+        self.rounds.append(names)
 
-    def _emitted(self, plugin: str, emit: Any) -> None:
+    def start(self, plugin: str) -> None:
+        """See `Listener`."""
+        self.started.add(plugin)
+
+    def end(self, plugin: str, ms: float, *, failed: bool) -> None:
+        """See `Listener`."""
+        self.finished.add(plugin)
+        name = plugin.partition("#")[0]
+        self.ms[name] = self.ms.get(name, 0.0) + ms
+        if failed:
+            self.failed.add(plugin)
+
+    def emit(self, plugin: str, emit: Any) -> None:
+        """See `Listener`."""
         kind = type(emit)
         if kind is dict:
             self.results.setdefault(plugin, {}).update(emit)
         elif kind is Child:
-            self.children.append((plugin, emit))
+            self.child_bytes.append(emit.body.size)
         elif kind is Dispatch:
             self.asked.setdefault(emit.plugin, []).append(emit.meta)
         elif kind is Finding:
             self.findings.append((plugin.partition("#")[0], emit))
-        elif kind is Hint:
-            self.hints.append(emit)
         elif kind is Unread:
             self.unread.append(emit)
         elif kind is ErrorReport:
             self.errors.append(emit)
         elif kind is Archive:
             self.archive = emit.keep
+        else:
+            assert kind is Hint  # for the payload's relatives, not for itself
+
+    def add(self, later: Journal) -> None:
+        """Take in what happened in a later part of the same examination."""
+        self.rounds += later.rounds
+        self.started |= later.started
+        self.finished |= later.finished
+        self.failed |= later.failed
+        self.child_bytes += later.child_bytes
+        self.findings += later.findings
+        self.errors += later.errors
+        self.unread += later.unread
+        for name, values in later.results.items():
+            self.results.setdefault(name, {}).update(values)
+        for name, metas in later.asked.items():
+            self.asked.setdefault(name, []).extend(metas)
+        for name, ms in later.ms.items():
+            self.ms[name] = self.ms.get(name, 0.0) + ms
+        self.archive = self.archive if later.archive is None else later.archive
 
     def reasons(self) -> set[Reason]:
         """All reasons why bytes of this payload stay unread."""

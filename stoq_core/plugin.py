@@ -100,8 +100,12 @@ class Worker(Plugin[_O]):
     def warm(self) -> None:
         """Bring imports and read-only data before the first fork; never work on bytes here."""
 
-    def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield emits; raise `PluginError` for a file that cannot be handled."""
+    def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
+        """Yield emits, or return a list of them; raise `PluginError` for a file that cannot be handled.
+
+        What is yielded is kept, whatever happens to the process later. A list is all or nothing, and costs
+        less: for a worker that has little to say once it is done.
+        """
         raise PluginError("not_a_worker", f"{self.name} does not define scan()")
 
 
@@ -117,8 +121,8 @@ class Dispatcher(Plugin[_O]):
     def warm(self) -> None:
         """Bring imports and read-only data before the first fork."""
 
-    def dispatch(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield `Dispatch`; also `Finding`, and `Archive(False)` to keep the bytes out of archives."""
+    def dispatch(self, payload: Payload, job: Job) -> Iterable[Any]:
+        """Yield or return `Dispatch`; also `Finding`, and `Archive(False)` to keep bytes out of archives."""
         raise PluginError("not_a_dispatcher", f"{self.name} does not define dispatch()")
 
 

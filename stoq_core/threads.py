@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from .examine import Ahead, PluginSource, Task, examine
-from .job import Child
-from .journal import Emitted, Entry
+from .job import Child, Hint
+from .journal import Journal, Listener
 from .payload import Payload
 
-_AHEAD_ENTRIES = 64
+_AHEAD_EMITS = 64
 
 
 class Threads:
@@ -30,9 +30,9 @@ class Threads:
         """No protections."""
         return {"mode": "inline"}
 
-    def start(self, task: Task) -> Iterator[Entry]:
-        """Runs at once, up to a few entries ahead."""
-        return _ThreadRun(lambda: examine(task, self._plugins))
+    def run(self, task: Task, listener: Listener) -> Journal:
+        """Up to a few emits ahead of the listener."""
+        return _ThreadRun(task, self._plugins).finish(listener)
 
     def start_ahead(
         self,
@@ -45,7 +45,7 @@ class Threads:
         if len(unread) >= self._ahead:
             return None
         begun = task()
-        run = _ThreadRun(lambda: examine(begun, self._plugins))
+        run = _ThreadRun(begun, self._plugins)
         self._begun[request] = [*unread, run]
         return begun, run
 
@@ -57,37 +57,53 @@ class Threads:
         """Threads end with their tasks."""
 
 
-class _ThreadRun(Iterator[Entry]):
-    """One task in its thread; a full queue pauses it, `close` ends it."""
+class _Stop(BaseException):
+    """Nobody wants the rest."""
 
-    def __init__(self, begin: Callable[[], Iterator[Entry]]) -> None:
-        self._entries: queue.Queue[Entry | BaseException | None] = queue.Queue(_AHEAD_ENTRIES)
-        self._closed = False
+
+class _Ahead(Listener):
+    """Keeps what the engine will want to hear; a full queue pauses the thread."""
+
+    def __init__(self) -> None:
+        self.emits: queue.Queue[tuple[str, Any] | Journal | BaseException] = queue.Queue(_AHEAD_EMITS)
+        self.closed = False
+
+    def emit(self, plugin: str, emit: Any) -> None:
+        if type(emit) is Child:
+            _ = emit.body.sha256  # worked out here, side by side
+        if type(emit) in (Child, Hint):
+            self.emits.put((plugin, emit))
+        self.settle()
+
+    def settle(self) -> None:
+        if self.closed:
+            raise _Stop
+
+
+class _ThreadRun:
+    """One task in its thread."""
+
+    def __init__(self, task: Task, plugins: PluginSource) -> None:
+        self._ahead = _Ahead()
         self.over = False
         """The engine has heard its end, or wants no more of it."""
-        self._thread = threading.Thread(target=self._work, args=(begin,), daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(task, plugins), daemon=True)
         self._thread.start()
 
-    def _work(self, begin: Callable[[], Iterator[Entry]]) -> None:
+    def _work(self, task: Task, plugins: PluginSource) -> None:
         try:
-            for entry in begin():
-                if isinstance(entry, Emitted) and isinstance(entry.emit, Child):
-                    _ = entry.emit.body.sha256  # worked out here, side by side
-                self._entries.put(entry)
-                if self._closed:
-                    return
-            self._entries.put(None)
+            self._ahead.emits.put(examine(task, plugins, self._ahead))
         except BaseException as error:  # noqa: BLE001 - handed to the engine's thread
-            self._entries.put(error)
+            self._ahead.emits.put(error)
 
-    def __next__(self) -> Entry:
-        entry = self._entries.get()
-        self.over = entry is None or isinstance(entry, BaseException)
-        if entry is None:
-            raise StopIteration
-        if isinstance(entry, BaseException):
-            raise entry
-        return entry
+    def finish(self, listener: Listener) -> Journal:
+        """Tell all of it, as it comes."""
+        while isinstance(found := self._ahead.emits.get(), tuple):
+            listener.emit(*found)
+        self.over = True
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     @property
     def ended(self) -> bool:
@@ -96,9 +112,9 @@ class _ThreadRun(Iterator[Entry]):
 
     def close(self) -> None:
         """Stop after the step that runs now."""
-        self._closed = self.over = True
+        self._ahead.closed = self.over = True
         while self._thread.is_alive():
             try:
-                self._entries.get(timeout=0.01)
+                self._ahead.emits.get(timeout=0.01)
             except queue.Empty:
                 continue

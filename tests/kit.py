@@ -9,6 +9,7 @@ from stoq_core.book import Scanned
 from stoq_core.engine import Engine
 from stoq_core.errors import PluginLoadError
 from stoq_core.executor import Inline
+from stoq_core.journal import Journal, Listener
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.options import Options
 from stoq_core.payload import Payload, PayloadMeta, Request
@@ -27,6 +28,46 @@ def worker(scan: Callable[..., Any], **attributes: Any) -> type[Worker[Options]]
 def dispatcher(dispatch: Callable[..., Any], **attributes: Any) -> type[Dispatcher[Options]]:
     """A dispatcher class around `dispatch(payload, job)`."""
     return type("Made", (Dispatcher,), {"dispatch": lambda _self, p, j: dispatch(p, j), **attributes})
+
+
+class Steps(Listener):
+    """Keeps what it hears: a tuple a step, the word first."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.all: list[tuple[Any, ...]] = []
+
+    def round(self, names: list[str]) -> None:
+        """Kept."""
+        self.all.append(("round", names))
+
+    def start(self, plugin: str) -> None:
+        """Kept."""
+        self.all.append(("start", plugin))
+
+    def emit(self, plugin: str, emit: Any) -> None:
+        """Kept."""
+        self.all.append(("emit", plugin, emit))
+
+    def end(self, plugin: str, ms: float, *, failed: bool) -> None:
+        """Kept."""
+        self.all.append(("end", plugin, ms, failed))
+
+    @property
+    def emits(self) -> list[Any]:
+        """What was said, whoever said it."""
+        return [one[2] for one in self.all if one[0] == "emit"]
+
+
+def journal_of(steps: Iterable[tuple[Any, ...]]) -> Journal:
+    """The journal of these steps."""
+    made = Journal()
+    for word, *rest in steps:
+        if word == "end":
+            made.end(rest[0], rest[1], failed=rest[2])
+        else:
+            getattr(made, word)(*rest)
+    return made
 
 
 class Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,16 +47,15 @@ class Filetype(Dispatcher[FiletypeOptions]):
         if options.routes:
             self._routes.update(_read(Path(options.routes).expanduser()))
 
-    def dispatch(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield a `Dispatch` a worker."""
+    def dispatch(self, payload: Payload, job: Job) -> Iterable[Any]:
+        """A `Dispatch` a worker."""
         kind = by_name(kind_of(payload), payload.name)
         route = self._routes.get(kind.label)
         if route is None:
-            return
-        for worker in route.workers:
-            yield Dispatch(worker, {"filetype": kind.label})
+            return []
         if route.container and not route.workers:
             job.unread(Reason.NO_WORKER, f"{kind.label}: no installed worker opens this kind of container")
+        return [Dispatch(worker, {"filetype": kind.label}) for worker in route.workers]
 
 
 def _read(file: Path) -> dict[str, Route]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -43,12 +43,12 @@ class Yara(Dispatcher[YaraOptions]):
         """Load the rules."""
         ruleset(self.options.rules)
 
-    def dispatch(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield a `Dispatch` for each worker that each match names."""
+    def dispatch(self, payload: Payload, job: Job) -> Iterable[Any]:
+        """A `Dispatch` for each worker that each match names."""
         rules = matching(payload, self.options, job)
-        if not rules:
-            return
-        view = payload.view()
+        return self._asked(rules, payload.view()) if rules else []
+
+    def _asked(self, rules: Sequence[Any], view: memoryview) -> Iterator[Any]:
         for rule in rules:
             match = describe(rule, view, self.options)
             if str(match.meta.get("save", "true")).lower() == "false":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -41,14 +41,14 @@ class Entropy(Worker[EntropyOptions]):
         """Import the library."""
         import yara_x  # noqa: F401 - warmed before the fork
 
-    def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield one `EntropyResult`; nothing for an empty payload."""
+    def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
+        """One `EntropyResult`; nothing for an empty payload."""
         if not payload.size:
-            return
+            return []
         measure = borrow()
         result = self._result(payload, measure)
         give_back(measure)  # only now: what an interrupted scan leaves in it is not known
-        yield result
+        return [result]
 
     def _result(self, payload: Payload, measure: Measure) -> EntropyResult:
         whole = measure.payload(payload)

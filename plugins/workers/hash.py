@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from stoq_core.errors import ConfigError
@@ -38,8 +38,8 @@ class Hash(Worker[HashOptions]):
                 msg = f"worker.{name}.algorithms: no digest is named {one!r}.{did_you_mean(one, known)}"
                 raise ConfigError(msg)
 
-    def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield one mapping from algorithm to hex digest."""
+    def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
+        """One mapping from algorithm to hex digest."""
         others = {
             name: hashlib.new(name, usedforsecurity=False)
             for name in self.options.algorithms
@@ -50,7 +50,9 @@ class Hash(Worker[HashOptions]):
             part = view[start : start + _STEP_BYTES]
             for digest in others.values():
                 digest.update(part)
-        yield {
-            name: payload.sha256 if name == "sha256" else others[name].hexdigest()
-            for name in self.options.algorithms
-        }
+        return [
+            {
+                name: payload.sha256 if name == "sha256" else others[name].hexdigest()
+                for name in self.options.algorithms
+            }
+        ]

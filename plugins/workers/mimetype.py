@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -72,10 +72,10 @@ class Mimetype(Worker[MimetypeOptions]):
         elif self.options.engine == "libmagic":
             _libmagic()
 
-    def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield one `MimetypeResult`."""
+    def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
+        """One `MimetypeResult`."""
         kind = kind_of(payload)
-        yield MimetypeResult(*(self._ask(payload) if kind is UNKNOWN else kind))
+        return [MimetypeResult(*(self._ask(payload) if kind is UNKNOWN else kind))]
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -38,12 +38,14 @@ class Yara(Worker[YaraOptions]):
         """Load the rules; scanning waits until after the fork."""
         ruleset(self.options.rules)
 
-    def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield the findings, then one `YaraResult` where a rule matched."""
+    def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
+        """The findings, then one `YaraResult` where a rule matched."""
         found = [one for one in matches(payload, self.options, job) if one.namespace != ROUTING]
+        emits: list[Any] = []
         for one in found:
             if score(one.meta) > 0:
                 description = str(one.meta.get("description", ""))
-                yield Finding(one.rule, score(one.meta), description, words(one.meta, "attack"))
+                emits.append(Finding(one.rule, score(one.meta), description, words(one.meta, "attack")))
         if found:
-            yield YaraResult(found)
+            emits.append(YaraResult(found))
+        return emits

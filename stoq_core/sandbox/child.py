@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +18,7 @@ from stoq_core.body import Body
 from stoq_core.errors import PluginError
 from stoq_core.examine import Task, examine
 from stoq_core.job import Child
-from stoq_core.journal import Dispatched, Emitted, Entry, Finished
+from stoq_core.journal import Journal, Listener
 from stoq_core.limits import Deadline
 from stoq_core.payload import Payload, PayloadMeta
 from stoq_core.registry import Plugins
@@ -37,6 +36,8 @@ _TICK_S = 0.05
 _LATE_S = 0.02
 """So long the broker sleeps at the most while a plugin goes on emitting."""
 _SOON_S = 0.0002
+_MUCH_BYTES = 32 * 1024
+_MOST_ENTRIES = 64
 
 
 class Alarm:
@@ -79,41 +80,63 @@ class Alarm:
             raise Overtime
 
 
-class Outbox:
-    """Entries on their way out. Nothing a plugin has said is held back while plugin code runs.
+class Outbox(Listener):
+    """What is said, on its way out. Nothing that a plugin has said is held back while another's code runs.
 
     The broker is woken at the end, and whenever there is much to take in.
     """
+
+    __slots__ = ("_bell", "_entries", "_large", "_rung_at", "_unheard", "channel")
 
     def __init__(self, channel: Channel, bell: int) -> None:
         """Write to `channel`; `bell` is the writing end of the pipe that wakes the broker."""
         self.channel = channel
         channel.stalled = self.ring
         self._entries: list[wire.Entry] = []
+        self._large = False
+        self._unheard = 0
         self._bell = bell
         os.set_blocking(bell, False)
         self._rung_at = time.monotonic()
 
-    def add(self, entry: Entry) -> None:
-        """Send the entry, or keep it for the next one where no plugin can fail in between."""
-        if isinstance(entry, Emitted) and isinstance(entry.emit, Child):
-            self._bytes_of(entry.emit.body)
-        self._entries.append(to_wire(entry))
-        if not isinstance(entry, (Dispatched, Finished)):
-            self.flush()
-            if time.monotonic() - self._rung_at > _LATE_S:
-                self.ring()
+    def round(self, names: list[str]) -> None:
+        """See `Listener`."""
+        self._entries.append(wire.Began(names))
 
-    def _bytes_of(self, body: Body) -> None:
-        if body.size > wire.INLINE_BYTES:
-            self.body(body)
+    def start(self, plugin: str) -> None:
+        """See `Listener`."""
+        self._entries.append(wire.Started(plugin))
+
+    def end(self, plugin: str, ms: float, *, failed: bool) -> None:
+        """See `Listener`."""
+        self._entries.append(wire.Finished(plugin, float(ms), failed))
+
+    def emit(self, plugin: str, emit: Any) -> None:
+        """See `Listener`; a frame has one result or child at the most."""
+        kind = type(emit)
+        large = kind is dict or kind is Child
+        if (large and self._large) or len(self._entries) >= _MOST_ENTRIES:
+            self.flush()
+        if kind is Child and emit.body.size > wire.INLINE_BYTES:
+            self.body(emit.body)
+        self._large = self._large or large
+        self._entries.append(to_wire(plugin, emit))
+
+    def settle(self) -> None:
+        """See `Listener`."""
+        if self._entries:
+            self.flush()
+            if self._unheard > _MUCH_BYTES or time.monotonic() - self._rung_at > _LATE_S:
+                self.ring()
 
     def body(self, body: Body) -> None:
         """All bytes, in parts."""
         self.flush()
         view = body.view()
         for at in range(0, len(view), wire.PART_BYTES):
-            self.channel.send(wire.BODY, view[at : at + wire.PART_BYTES])
+            part = view[at : at + wire.PART_BYTES]
+            self.channel.send(wire.BODY, part)
+            self._unheard += len(part)
 
     def say(self, kind: int, message: Any) -> None:
         """Send what waits and then this, at once, and wake the broker.
@@ -124,6 +147,7 @@ class Outbox:
         if self._entries:
             frames.insert(0, (wire.ENTRIES, wire.ENCODE(self._entries)))
             self._entries.clear()
+            self._large = False
         self.channel.send_all(frames)
         if kind != wire.DONE or not self.channel.pending or time.monotonic() - self._rung_at > _SOON_S:
             self.ring()
@@ -131,12 +155,16 @@ class Outbox:
     def flush(self) -> None:
         """Send what is kept."""
         if self._entries:
-            self.channel.send(wire.ENTRIES, wire.ENCODE(self._entries))
+            data = wire.ENCODE(self._entries)
+            self.channel.send(wire.ENTRIES, data)
+            self._unheard += len(data)
             self._entries.clear()
+            self._large = False
 
     def ring(self) -> None:
         """Wake the broker, if it waits."""
         self._rung_at = time.monotonic()
+        self._unheard = 0
         with suppress(BlockingIOError):  # it has not heard the last ones yet
             os.write(self._bell, b"!")
 
@@ -211,19 +239,18 @@ def serve(outbox: Outbox, plugins: Plugins, bounds: protect.Bounds, missing: dic
     outbox.say(wire.HELLO, wire.Hello(missing))
     while True:
         frame = tools.next_task()
-        task, entries = _task_of(frame)
+        task, journal = _task_of(frame)
         payload: Payload = task.payload
         tools.payload = payload
         protect.bound_memory(base + payload.size)
-        for entry in examine(task, plugins, entries):
-            outbox.add(entry)
+        examine(task, plugins, outbox, journal)
         tools.payload = None
         payload.body.release()
-        del task, payload, entries, frame
+        del task, payload, journal, frame
         outbox.say(wire.DONE, wire.Done(_peak_bytes()))
 
 
-def _task_of(frame: Frame) -> tuple[Task, Iterator[Entry]]:
+def _task_of(frame: Frame) -> tuple[Task, Journal]:
     sent = _TASK.decode(frame.data)
     body = Body(sent.content) if sent.content is not None else Body.from_fd(frame.fds[0])
     body.know(sent.sha256)

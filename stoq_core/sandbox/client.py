@@ -24,8 +24,9 @@ from .protect import PROTECTIONS, make_opaque
 from .seats import EarlyBytes, Seat, Seats
 
 if TYPE_CHECKING:
-    from stoq_core.examine import Ahead, Entries, PluginSource, Task
+    from stoq_core.examine import Ahead, PluginSource, Task
     from stoq_core.executor import Inline
+    from stoq_core.journal import Journal, Listener
     from stoq_core.payload import Payload
 
     from .toolbox import Toolbox
@@ -221,14 +222,14 @@ class Sandbox:
 
     # -- Executor ---------------------------------------------------------------------------------
 
-    def start(self, task: Task) -> Entries:
-        """Begin at once in a child; a broker worker's round runs here."""
+    def run(self, task: Task, listener: Listener) -> Journal:
+        """In a child; a broker worker's round runs here."""
         if task.runs == "broker":
             assert self._broker is not None
-            return self._broker.start(task)
+            return self._broker.run(task, listener)
         from .run import Run
 
-        return Run(self, task, self.take(task.request))
+        return Run(self, task, self.take(task.request)).finish(listener)
 
     def start_ahead(self, payload: Payload, request: str, task: Callable[[], Task]) -> Ahead | None:
         """Begin in a child that is idle, or give the payload to one that comes to it next."""
@@ -236,15 +237,13 @@ class Sandbox:
             self._move_in()
         body = payload.body
         costs = body.size if body.fd is None else 0  # what waits is a copy then
-        in_line = costs <= _WAITING_BYTES
-        seat = self.seats.join(request, in_line=in_line)
-        if seat is None and (several := self.seats.several(request)):
-            from .run import hear_early
+        from .run import Run, hear_early
 
-            seat = self.seats.join(request, in_line=in_line) if hear_early(several) else None
+        if self.early.due(request) and (several := self.seats.several(request)):
+            hear_early(several)
+        seat = self.seats.join(request, in_line=costs <= _WAITING_BYTES)
         if seat is None:
             return None
-        from .run import Run
 
         begun = task()
         return begun, Run(self, begun, seat)

@@ -22,6 +22,8 @@ from .wire import Channel, Closed, Frame, Malformed, Overdue
 
 _START_S = 60.0
 _ANSWER_S = 30.0
+_AHEAD_BYTES = 1 << 20
+"""What a child may have said that the broker has not taken in, where the system allows as much."""
 
 
 class ZygoteGone(StoqError):
@@ -97,6 +99,7 @@ class Zygote:
     def fork(self) -> Birth:
         """Ask for a child and go on."""
         mine, its = socket.socketpair()
+        its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _AHEAD_BYTES)
         heard, rung = os.pipe()
         birth = Birth(Channel(mine, takes_fds=False, bell=heard))
         try:

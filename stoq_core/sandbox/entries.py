@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-from stoq_core import errors, journal
+from stoq_core import errors
 from stoq_core.body import Body
 from stoq_core.emits import EmitChecker
 from stoq_core.errors import ErrorReport, PluginError, Reason, StoqError
 from stoq_core.job import Archive, Child, Dispatch, Finding, Hint
-from stoq_core.journal import Dispatched, Emitted, Entry
+from stoq_core.journal import Journal
 from stoq_core.limits import Budget
 from stoq_core.payload import PayloadMeta
 
@@ -21,22 +22,13 @@ _TEXT, _NAME = 4_096, 390
 _MOST = 2**62
 _MOST_REPORTS = 20_000
 ENGINE = "engine"
-_STEPS = {wire.Began, wire.Started, wire.Finished}
 _REPORTS = {wire.Failed, wire.Unread}
+_TAKEN = {Child, Hint}
 
 
-def to_wire(entry: Entry) -> wire.Entry:
-    """An entry for the socket; the bytes of a large child payload are sent before it."""
-    if isinstance(entry, Emitted):
-        return _emit_to_wire(entry.plugin[:_NAME], entry.emit)
-    if isinstance(entry, Dispatched):
-        return wire.Began(entry.names)
-    if isinstance(entry, journal.Started):
-        return wire.Started(entry.plugin)
-    return wire.Finished(entry.plugin, float(entry.ms), entry.failed)
-
-
-def _emit_to_wire(plugin: str, emit: Any) -> wire.Entry:
+def to_wire(plugin: str, emit: Any) -> wire.Entry:
+    """What a plugin said, for the socket; the bytes of a large child payload are sent before it."""
+    plugin = plugin[:_NAME]
     if isinstance(emit, dict):
         return wire.Result(plugin, emit)
     if isinstance(emit, Child):
@@ -76,26 +68,21 @@ def _bounded(number: int | None) -> int | None:
     return None if number is None else max(-_MOST, min(_MOST, int(number)))
 
 
-def resumed(entries: list[wire.Entry]) -> Iterator[Entry]:
-    """Entries that the broker sends back to a fresh child; of child payloads only sizes are left."""
+def resumed(entries: list[wire.Entry]) -> Journal:
+    """The journal of what the broker sends back to a fresh child; of child payloads only sizes are left."""
+    made = Journal()
     for one in entries:
-        if isinstance(one, wire.ChildMade):
-            gone = Body(b"")
-            gone.size = one.size
-            yield Emitted(one.plugin, Child(body=gone))
+        if isinstance(one, wire.Began):
+            made.round(one.names)
+        elif isinstance(one, wire.Started):
+            made.start(one.plugin)
+        elif isinstance(one, wire.Finished):
+            made.end(one.plugin, one.ms, failed=one.failed)
+        elif isinstance(one, wire.ChildMade):
+            made.child_bytes.append(one.size)
         else:
-            yield _to_journal(one, "")
-
-
-def _to_journal(entry: wire.Entry, payload_id: str) -> Entry:
-    """Anything but a child payload, unchecked."""
-    if isinstance(entry, wire.Began):
-        return Dispatched(entry.names)
-    if isinstance(entry, wire.Started):
-        return journal.Started(entry.plugin)
-    if isinstance(entry, wire.Finished):
-        return journal.Finished(entry.plugin, entry.ms, entry.failed)
-    return Emitted(entry.plugin, _emit(entry, payload_id))
+            made.emit(one.plugin, _emit(one, ""))
+    return made
 
 
 def _emit(entry: Any, payload_id: str) -> Any:
@@ -127,19 +114,24 @@ def _emit(entry: Any, payload_id: str) -> Any:
 class Received:
     """What has come of one payload so far. Every entry is checked as if it came from the file itself."""
 
-    def __init__(self, task: Any, known: Callable[[str], Any], dispatchers: set[str]) -> None:
+    __slots__ = (
+        "_checkers", "_dispatchers", "_due", "_known", "_reports", "_task", "budget", "current", "emits",
+        "journal", "sent", "steps",
+    )  # fmt: skip
+
+    def __init__(self, task: Any, known: Callable[[str], Any], dispatchers: frozenset[str]) -> None:
         """`known` raises `StoqError` for a worker that is not there; `dispatchers` are the configured."""
         self.sent: list[wire.Entry] = []
+        self.journal = Journal()
+        self.emits: deque[tuple[str, Any]] = deque()
+        """Children and hints that nobody has taken yet, and who said them."""
         self.current: str | None = None
+        self.steps = 0
+        """How often a plugin has begun or ended."""
         self._task = task
         self._known = known
         self._dispatchers = dispatchers
-        self._begun: set[str] = set()
-        self._rounds = 0
-        self._started: set[str] = set()
-        self._finished: set[str] = set()
-        self.steps = 0
-        """How often a plugin has begun or ended."""
+        self._due: set[str] = set()
         self._reports = 0
         self._checkers: dict[str, EmitChecker] = {}
         self.budget = Budget(
@@ -154,74 +146,85 @@ class Received:
         """The payload that all this is about."""
         return str(self._task.payload.payload_id)
 
-    def take(self, entry: wire.Entry, body: Body | None) -> list[Entry]:
-        """The entries to believe; raises `Malformed` for what no honest child says."""
+    def take(self, entry: wire.Entry, body: Body | None) -> None:
+        """Believe it, or raise `Malformed` for what no honest child says."""
         kind = type(entry)
-        if kind in _STEPS:
-            made = self._step(entry)
+        if kind is wire.Started:
+            self._starts(entry.plugin)  # type: ignore[union-attr]
+        elif kind is wire.Finished:
+            self._ends(entry)
+        elif kind is wire.Began:
+            self._begins(entry.names)  # type: ignore[union-attr]
         elif kind in _REPORTS:
-            made = self._report(entry)
+            self._report(entry)
         else:
-            made = self._checked(entry, body)
+            self._emitted(entry, body)
         if isinstance(entry, wire.ChildMade) and entry.content:  # its bytes stay here
             entry = wire.ChildMade(entry.plugin, None, len(entry.content), True, True, [], {}, None)  # noqa: FBT003
         self.sent.append(entry)
-        return made
 
-    def _step(self, entry: Any) -> list[Entry]:
-        if isinstance(entry, wire.Began):
-            if not entry.names or self._begun.intersection(entry.names):
-                raise Malformed("a round that is empty or runs a worker again")
-            for name in entry.names:
-                self._check_known(name)
-            self._begun.update(entry.names)
-            self._rounds += 1
-            return [Dispatched(entry.names)]
-        self.steps += 1
-        key = entry.plugin
-        if key not in self._begun and not self._is_dispatcher(key):
+    def _begins(self, names: list[str]) -> None:
+        if not names or not self._due.isdisjoint(names):
+            raise Malformed("a round that is empty or runs a worker again")
+        for name in names:
+            try:
+                self._known(name)
+            except StoqError:
+                raise Malformed(f"no worker is named {name!r}") from None
+        self._due.update(names)
+        self.journal.round(names)
+
+    def _starts(self, key: str) -> None:
+        if key not in self._due and not self._is_dispatcher(key):
             raise Malformed(f"{key!r} is not due")
-        if isinstance(entry, wire.Started):
-            if key in self._started or self.current is not None:
-                raise Malformed(f"{key!r} begins out of turn")
-            self._started.add(key)
-            self.current = key
-            return [journal.Started(key)]
-        if key in self._finished or self.current not in (key, None):
-            raise Malformed(f"{key!r} ends out of turn")
-        self._finished.add(key)
-        self.current = None
-        return [journal.Finished(key, max(0.0, entry.ms), entry.failed)]
+        if key in self.journal.started or self.current is not None:
+            raise Malformed(f"{key!r} begins out of turn")
+        self.current = key
+        self.steps += 1
+        self.journal.start(key)
 
-    def _check_known(self, name: str) -> None:
-        try:
-            self._known(name)
-        except StoqError:
-            raise Malformed(f"no worker is named {name!r}") from None
+    def _ends(self, entry: Any) -> None:
+        key = entry.plugin
+        if key in self.journal.finished or self.current not in (key, None):
+            raise Malformed(f"{key!r} ends out of turn")
+        if self.current is None and key not in self._due and not self._is_dispatcher(key):
+            raise Malformed(f"{key!r} is not due")  # what was due ends without a start where no time was left
+        self.current = None
+        self.steps += 1
+        self.journal.end(key, max(0.0, entry.ms), failed=entry.failed)
 
     def _is_dispatcher(self, key: str) -> bool:
         name, _, at = key.removeprefix("dispatcher:").partition("#")
-        return name in self._dispatchers and at.isdigit() and int(at) <= self._rounds
+        return name in self._dispatchers and at.isdigit() and int(at) <= len(self.journal.rounds)
 
-    def _report(self, entry: Any) -> list[Entry]:
+    def _report(self, entry: Any) -> None:
         self._reports += 1
         if self._reports > _MOST_REPORTS:
             raise Malformed(f"more than {_MOST_REPORTS} errors")
-        return [Emitted(entry.plugin, _emit(entry, self.payload_id))]
+        self.journal.emit(entry.plugin, _emit(entry, self.payload_id))
 
-    def _checked(self, entry: Any, body: Body | None) -> list[Entry]:
-        if entry.plugin != self.current:
-            raise Malformed(f"{entry.plugin!r} speaks out of turn")
-        checker = self._checkers.get(entry.plugin)
+    def _emitted(self, entry: Any, body: Body | None) -> None:
+        plugin = entry.plugin
+        if plugin != self.current:
+            raise Malformed(f"{plugin!r} speaks out of turn")
+        checker = self._checkers.get(plugin)
         if checker is None:
-            label = entry.plugin.partition("#")[0]
+            label = plugin.partition("#")[0]
             checker = EmitChecker(label, self._task.limits, self.budget, may_dispatch=True)
-            self._checkers[entry.plugin] = checker
-        emit = self._child(entry, body) if isinstance(entry, wire.ChildMade) else _emit(entry, "")
+            self._checkers[plugin] = checker
+        kind = type(entry)
+        if kind is wire.Result:
+            emit = entry.values
+        else:
+            emit = self._child(entry, body) if kind is wire.ChildMade else _emit(entry, "")
         try:
-            return [Emitted(entry.plugin, checked) for checked in checker.check(emit)]
+            found = checker.check(emit)
         except PluginError as error:
             raise Malformed(error.message) from None
+        for one in found:
+            self.journal.emit(plugin, one)
+            if type(one) in _TAKEN:
+                self.emits.append((plugin, one))
 
     def _child(self, entry: wire.ChildMade, body: Body | None) -> Child:
         if entry.content is not None:
@@ -238,11 +241,11 @@ class Received:
 
     def end(self) -> None:
         """The child says that this was all; raises `Malformed` where something has begun and not ended."""
-        left = self._begun - self._finished
-        if self.current is not None or left:
-            raise Malformed(f"done, it says, before {self.current or min(left)!r} has ended")
+        if self.current is not None or not self.journal.finished.issuperset(self._due):
+            left = self.current or min(self._due - self.journal.finished)
+            raise Malformed(f"done, it says, before {left!r} has ended")
 
-    def blame(self, code: str, reason: Reason, message: str, *, essential: bool) -> list[Entry]:
+    def blame(self, code: str, reason: Reason, message: str, *, essential: bool) -> None:
         """The error and the reason for the plugin that ran, or for the engine where none did."""
         label = (self.current or ENGINE).partition("#")[0]
         self.current = None
@@ -250,6 +253,6 @@ class Received:
         if essential:
             found = errors.Unread(reason=reason, payload_id=self.payload_id, plugin=label, message=message)
             facts.append(found)
-        made: list[Entry] = [Emitted(label, one) for one in facts]
-        self.sent += [to_wire(one) for one in made]
-        return made
+        for one in facts:
+            self.journal.emit(label, one)
+            self.sent.append(to_wire(label, one))

@@ -23,6 +23,7 @@ class Index:
         self.always = tuple(always)
         found = list(loaded)
         self.dispatchers = tuple(one for one in found if one.kind == "dispatcher")
+        self.dispatcher_names = frozenset(one.name for one in self.dispatchers)
         self._workers = {one.name: one for one in found if one.kind == "worker"}
         self._describe = describe
 

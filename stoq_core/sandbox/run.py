@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stoq_core.body import Body, BodyWriter, anonymous_file, seal, write_all
 from stoq_core.errors import Reason
 from stoq_core.examine import Task
-from stoq_core.journal import PAUSE, Entry, Pause
+from stoq_core.journal import Journal, Listener
 from stoq_core.values import plain_text
 
 from . import messages as wire
@@ -37,16 +35,14 @@ _DONE = wire.Said(wire.Done)
 _TOOL = wire.Said(wire.ToolAsked)
 
 
-class Run(Iterator[Entry | Pause]):
-    """The entries of one task; its payload is sent off at once, to a child that may still have another."""
+class Run:
+    """One task; its payload is sent off at once, to a child that may still have another."""
 
     def __init__(self, sandbox: Sandbox, task: Task, seat: Seat) -> None:
         """Send the task to the child in `seat`."""
         self._sandbox = sandbox
         self._task = task
-        dispatchers = {one.name for one in sandbox.index.dispatchers}
-        self._received = Received(task, sandbox.index.worker, dispatchers)
-        self._ready: deque[Entry] = deque()
+        self._received = Received(task, sandbox.index.worker, sandbox.index.dispatcher_names)
         self._early_bytes: int | None = 0
         """Heard before the engine wants it; None once it does."""
         self._body: BodyWriter | None = None
@@ -55,22 +51,34 @@ class Run(Iterator[Entry | Pause]):
         self._seat: Seat | None = None
         self._begin(seat)
 
-    def __next__(self) -> Entry | Pause:
+    def finish(self, listener: Listener) -> Journal:
+        """To its end; `listener` hears of children and hints, and of pauses."""
+        self._give_back()
+        emits = self._received.emits
+        while True:
+            while emits:
+                listener.emit(*emits.popleft())
+            if self._over:
+                return self._received.journal
+            if self._hear_more():
+                listener.pause()
+
+    def _hear_more(self) -> bool:
+        """Wait until the child says more; true if another one came to a payload's end before."""
+        try:
+            seat = self._at_work()
+            others = None if self._sandbox.seats.alone else self._sandbox.seats.beside(seat)
+            if others and heard_before(seat.birth.channel, others, self._wait_s(seat.birth.channel)):
+                return True
+            self._hear(seat)
+        except (Closed, Overdue, Malformed) as error:
+            self._bury(error)
+        return False
+
+    def _give_back(self) -> None:
         if self._early_bytes:
             self._sandbox.early.give_back(self._task.request, self._early_bytes)
         self._early_bytes = None
-        while not self._ready:
-            if self._over:
-                raise StopIteration
-            try:
-                seat = self._at_work()
-                others = None if self._sandbox.seats.alone else self._sandbox.seats.beside(seat)
-                if others and heard_before(seat.birth.channel, others, self._wait_s(seat.birth.channel)):
-                    return PAUSE
-                self._hear(seat)
-            except (Closed, Overdue, Malformed) as error:
-                self._bury(error)
-        return self._ready.popleft()
 
     @property
     def ended(self) -> bool:
@@ -79,10 +87,8 @@ class Run(Iterator[Entry | Pause]):
 
     def close(self) -> None:
         """Nobody wants the rest."""
-        self._ready.clear()
         self._over = True
-        self._sandbox.early.give_back(self._task.request, self._early_bytes or 0)
-        self._early_bytes = None
+        self._give_back()
         seat, self._seat = self._seat, None
         if seat is None:
             return
@@ -102,15 +108,15 @@ class Run(Iterator[Entry | Pause]):
         self._hear_from(seat)
         channel = seat.birth.channel
         try:
-            while not self._over:
-                frames = channel.held(_WORDS, wire.DONE, early.left(request))
-                if frames:
-                    size = sum(len(one.data) for one in frames)
-                    early.spend(request, size)
-                    self._early_bytes += size
-                    self._heard(frames, seat)
-                elif not channel.pull():
-                    break
+            room = early.left(request)
+            frames = channel.held(_WORDS, wire.DONE, room)
+            if not frames and channel.pull():
+                frames = channel.held(_WORDS, wire.DONE, room)
+            if frames:
+                size = sum(len(one.data) for one in frames)
+                early.spend(request, size)
+                self._early_bytes += size
+                self._heard(frames, seat)
         except (Closed, Overdue, Malformed) as error:
             self._bury(error)
         return self._over
@@ -131,7 +137,7 @@ class Run(Iterator[Entry | Pause]):
         try:
             seat.birth.channel.send(wire.TASK, frame, fds, _SEND_S)
         except (Closed, Overdue):
-            pass  # found out, and told, when the first entry is read
+            pass  # found out, and told, when its words are waited for
         finally:
             for fd in opened:
                 os.close(fd)
@@ -186,10 +192,10 @@ class Run(Iterator[Entry | Pause]):
         steps = self._received.steps
         for entry in wire.ENTRIES_SAID.decode(entries):
             body = None
-            if isinstance(entry, wire.ChildMade) and entry.content is None:
+            if type(entry) is wire.ChildMade and entry.content is None:
                 writer, self._body = self._body or BodyWriter(), None
                 body = writer.finish()
-            self._ready += self._received.take(entry, body)
+            self._received.take(entry, body)
         if self._received.steps != steps:
             self._plugin_begins(channel)
 
@@ -233,7 +239,7 @@ class Run(Iterator[Entry | Pause]):
         code, message = self._cause(error, exited)
         reason = Reason.CRASHED if code == "malformed" else Reason(code)
         essential = facts.essential if facts else True
-        self._ready += self._received.blame(code, reason, message, essential=essential)
+        self._received.blame(code, reason, message, essential=essential)
         self._deaths += 1
         late = self._task.deadline.expired
         if not late and self._deaths < _MOST_DEATHS and self._idle_deaths <= _MOST_IDLE_DEATHS:
@@ -241,7 +247,7 @@ class Run(Iterator[Entry | Pause]):
         self._over = True
         reason = Reason.DEADLINE if late else Reason.CRASHED
         message = "the request's time ran out" if late else "its process died again and again"
-        self._ready += self._received.blame(reason.value, reason, message, essential=True)
+        self._received.blame(reason.value, reason, message, essential=True)
 
     def _last_words(self, channel: Channel) -> None:
         """What a child had sent before it was killed, as far as it can be believed."""
@@ -282,7 +288,7 @@ def heard_before(channel: Channel, others: list[Seat], wait_s: float) -> bool:
 
 
 def hear_early(seats: list[Seat]) -> bool:
-    """Take in what these children have said; true if one of them came to a payload's end."""
+    """Take in what these children have said, a read each; true if one of them came to a payload's end."""
     ended = False
     for seat in seats:
         while seat.line and seat.line[0].hear_early():

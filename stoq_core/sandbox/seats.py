@@ -24,6 +24,7 @@ _LAST_WORDS_S = 1.0
 _MOST_STILLBORN = 20
 _SURELY_ALIVE_S = 0.005  # one that spoke just now; should it be dead, its payload goes to another
 _EARLY_BYTES = 8 * MiB  # as they were sent
+_HEAR_S = 0.0004  # a child has work for a millisecond in its line
 LINE = 8
 """Payloads that a child has at the most: the one that it examines, and those that it comes to at once."""
 
@@ -62,6 +63,15 @@ class EarlyBytes:
     def __init__(self) -> None:
         """Nothing yet."""
         self._held: dict[str, int] = {}
+        self._heard_at: dict[str, float] = {}
+
+    def due(self, request: str) -> bool:
+        """True if it is time to hear a request's children again: to ask costs more than they say at once."""
+        now = time.monotonic()
+        if now - self._heard_at.get(request, 0.0) < _HEAR_S:
+            return False
+        self._heard_at[request] = now
+        return True
 
     def left(self, request: str) -> int:
         """How much more may be held."""
@@ -79,6 +89,7 @@ class EarlyBytes:
     def forget(self, request: str) -> None:
         """The request is over."""
         self._held.pop(request, None)
+        self._heard_at.pop(request, None)
 
 
 def _waiting(seat: Seat) -> int:

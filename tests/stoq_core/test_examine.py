@@ -12,12 +12,13 @@ import pytest
 from stoq_core.errors import Reason, Unread
 from stoq_core.examine import Task, examine
 from stoq_core.job import Child, Dispatch, Finding
+from stoq_core.journal import Listener
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.payload import RequestMeta
 from stoq_core.render import encode
 from stoq_core.response import ScanResponse
 from stoq_core.testing import FakeClock, payload
-from tests.kit import SCAN_ID, Source, dispatcher, scan, worker
+from tests.kit import SCAN_ID, Source, Steps, dispatcher, journal_of, scan, worker
 
 GOOD = worker(lambda p, _j: iter([{"bytes": p.size}]))
 
@@ -174,13 +175,16 @@ def test_time_in_which_a_worker_is_paused_is_not_its_own() -> None:
             yield job.child([b"a", b"%d" % n])
 
     source = Source({"b": worker(breeds_slowly)}, always=["b"])
-    entries = []
-    for entry in examine(task(limits=RequestLimits(worker_wall_ms=150)), source):
-        entries.append(entry)
-        time.sleep(0.06)
-    children = [one.emit for one in entries if isinstance(getattr(one, "emit", None), Child)]
-    assert [one.truncated for one in children] == [None] * 4
-    assert not [one for one in entries if isinstance(getattr(one, "emit", None), Unread)]
+
+    class Slow(Steps):
+        def emit(self, plugin: str, emit: Any) -> None:
+            super().emit(plugin, emit)
+            time.sleep(0.06)
+
+    slow = Slow()
+    examine(task(limits=RequestLimits(worker_wall_ms=150)), source, slow)
+    assert [one.truncated for one in slow.emits if isinstance(one, Child)] == [None] * 4
+    assert not [one for one in slow.emits if isinstance(one, Unread)]
 
 
 @pytest.mark.parametrize("dispatchers", [{}, {"by": dispatcher(lambda _p, _j: iter([Dispatch("a")]))}])
@@ -188,9 +192,8 @@ def test_no_time_at_all_is_never_clean(dispatchers: dict[str, Any]) -> None:
     """A deadline that comes before the first round is a reason, also where nothing is in `always`."""
     clock = FakeClock()
     source = Source({"a": GOOD}, **dispatchers)
-    entries = list(examine(task(deadline=Deadline(clock.now - 1, clock)), source))
-    reasons = [one.emit.reason for one in entries if isinstance(getattr(one, "emit", None), Unread)]
-    assert reasons == [Reason.DEADLINE]
+    journal = examine(task(deadline=Deadline(clock.now - 1, clock)), source, Listener())
+    assert [one.reason for one in journal.unread] == [Reason.DEADLINE]
 
 
 def test_odd_values_are_valid_json() -> None:
@@ -210,11 +213,18 @@ def test_examination_goes_on_from_its_journal() -> None:
         bytes_left=100,
         children_left=10,
     )
-    whole = list(examine(task, source))
-    for cut in range(len(whole) + 1):
-        rest = list(examine(task, source, whole[:cut]))
-        names = {type(one).__name__ + str(getattr(one, "plugin", "")) for one in whole[:cut] + rest}
-        assert {"Finisheda", "Finishedb", "Finishedc"} <= names
+    steps = Steps()
+    whole = examine(task, source, steps)
+    assert len(steps.all) == 1 + 3 * len(source.always) == 10
+    for cut in range(len(steps.all) + 1):
+        rest = Steps()
+        ended = examine(task, source, rest, journal_of(steps.all[:cut]))
+        assert ended.finished == whole.finished == {"a", "b", "c"}
+        assert ended.rounds == whole.rounds
+        running = steps.all[cut - 1][1] if cut and steps.all[cut - 1][0] in ("start", "emit") else None
+        assert ended.failed == ({running} if running else set())
+        ends = [one[1] for one in (*steps.all[:cut], *rest.all) if one[0] == "end"]
+        assert sorted(ends) == ["a", "b", "c"]
 
 
 def test_a_started_worker_is_not_run_again() -> None:
@@ -227,8 +237,10 @@ def test_a_started_worker_is_not_run_again() -> None:
         bytes_left=1,
         children_left=1,
     )
-    whole = list(examine(task, source))
-    cut = next(at for at, one in enumerate(whole) if getattr(one, "plugin", "") == "a") + 1
-    rest = list(examine(task, source, whole[:cut]))
-    assert rest[0] == type(rest[0])("a", failed=True)  # type: ignore[call-arg,arg-type]
-    assert Reason.CRASHED  # the parent names the reason when it kills
+    steps, rest = Steps(), Steps()
+    examine(task, source, steps)
+    cut = steps.all.index(("start", "a")) + 1
+    ended = examine(task, source, rest, journal_of(steps.all[:cut]))
+    assert rest.all[0] == ("end", "a", 0.0, True)
+    assert ("start", "a") not in rest.all
+    assert (ended.failed, ended.finished) == ({"a"}, {"a", "b"})

@@ -14,8 +14,8 @@ class Ends:
     def __init__(self) -> None:
         """Nothing is said yet."""
         mine, self.child = socket.socketpair()
-        heard, self.bell = os.pipe()
-        self.broker = Channel(mine, takes_fds=False, bell=heard)
+        self.heard, self.bell = os.pipe()
+        self.broker = Channel(mine, takes_fds=False, bell=self.heard)
 
     def close(self) -> None:
         """Close all."""

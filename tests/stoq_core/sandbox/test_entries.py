@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from stoq_core.body import Body
 from stoq_core.errors import PluginLoadError
 from stoq_core.examine import Task
-from stoq_core.job import Child
-from stoq_core.journal import Emitted
+from stoq_core.job import Child, Hint
+from stoq_core.journal import Journal
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.payload import Payload
 from stoq_core.sandbox import messages as wire
-from stoq_core.sandbox.entries import Received, resumed, to_wire
+from stoq_core.sandbox.entries import Received, resumed
 from stoq_core.sandbox.wire import Channel, Closed, Malformed, Overdue
 
 WORKERS = {"a", "b"}
@@ -40,12 +40,14 @@ def received() -> Received:
         bytes_left=1_000,
         children_left=10,
     )
-    return Received(task, known, {"d"})
+    return Received(task, known, frozenset({"d"}))
 
 
-def take(into: Received, *entries: Any, body: Body | None = None) -> list[Any]:
-    """Feed entries."""
-    return [one for entry in entries for one in into.take(entry, body)]
+def take(into: Received, *entries: Any, body: Body | None = None) -> Journal:
+    """Feed entries; what is believed of them."""
+    for entry in entries:
+        into.take(entry, body)
+    return into.journal
 
 
 def nest(levels: int) -> Any:
@@ -103,20 +105,22 @@ def test_what_an_honest_child_says() -> None:
         wire.Kept("a", False), wire.Finished("a", 2.0, False),
     ]  # fmt: skip
     believed = take(one, *entries)
-    reports = [entry.emit for entry in believed if isinstance(entry, Emitted)]
-    assert {report.payload_id for report in reports if hasattr(report, "payload_id")} == {"id"}
-    [result] = [entry.emit for entry in believed if isinstance(entry, Emitted) and type(entry.emit) is dict]
-    assert result == {"x": "\\u0000"}
-    again = [to_wire(entry) for entry in resumed(one.sent)]
-    assert [type(entry) for entry in again] == [type(entry) for entry in entries]
+    assert {report.payload_id for report in (*believed.errors, *believed.unread)} == {"id"}
+    assert believed.results == {"a": {"x": "\\u0000"}}
+    assert [(plugin, type(emit)) for plugin, emit in one.emits] == [("a", Child), ("a", Hint)]
     assert one.budget.bytes_left == 999
+    again = resumed(one.sent)
+    for name in ("rounds", "asked", "started", "finished", "failed", "child_bytes", "findings", "archive"):
+        assert getattr(again, name) == getattr(believed, name)
+    assert (len(again.errors), len(again.unread), again.results) == (1, 1, {"a": {"x": "\x00"}})
 
 
 def test_a_child_larger_than_its_room_is_cut() -> None:
     """However it came: the broker's own budget counts."""
     one = received()
-    [made] = take(one, *BEGUN, child(b"z" * 5_000, 5_000))[2:]
-    assert (made.emit.body.size, made.emit.truncated) == (1_000, wire.Reason.TOO_MANY_BYTES)
+    take(one, *BEGUN, child(b"z" * 5_000, 5_000))
+    [(plugin, made)] = one.emits
+    assert (plugin, made.body.size, made.truncated) == ("a", 1_000, wire.Reason.TOO_MANY_BYTES)
 
 
 _NAMES = st.sampled_from(["a", "b", "c", "", "dispatcher:d#0", "dispatcher:d#9", "dispatcher:", "#"])
@@ -144,8 +148,8 @@ def test_any_entries_are_believed_or_malformed(entries: list[Any]) -> None:
         believed = take(one, *entries, body=Body(b"123"))
     except Malformed:
         return
-    emits = [entry.emit for entry in believed if isinstance(entry, Emitted)]
-    msgspec.json.encode([emit for emit in emits if not isinstance(emit, Child)])
+    parts = (believed.results, believed.asked, believed.findings, believed.unread, believed.rounds)
+    msgspec.json.encode(parts)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.binary(max_size=40)), max_size=5), st.binary(max_size=20))

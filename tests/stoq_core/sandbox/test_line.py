@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from stoq_core.errors import Reason
-from stoq_core.examine import Task
-from stoq_core.journal import Dispatched, Entry, Finished
+from stoq_core.examine import Begun, Task
+from stoq_core.journal import Listener
 from stoq_core.limits import Deadline, MiB
 from stoq_core.payload import Payload
+from stoq_core.sandbox.run import Run
 from tests.stoq_core.sandbox.stage import SCAN_ID, Stage, stage
 
 ALL = ["hash", "hostile", "later"]
@@ -36,21 +37,27 @@ def task(one: Stage, content: bytes) -> Task:
     )
 
 
-def finished(entries: Iterator[Entry]) -> list[str]:
+def finished(run: Begun) -> list[str]:
     """The workers that came to an end, and that they began in one round."""
-    seen = [*entries]
-    assert sum(isinstance(one, Dispatched) for one in seen) == 1
-    return [one.plugin for one in seen if isinstance(one, Finished) and not one.failed]
+    journal = run.finish(Listener())
+    assert len(journal.rounds) == 1
+    return sorted(journal.finished - journal.failed)
 
 
-def ahead(one: Stage, content: bytes) -> Iterator[Entry] | None:
+def first_of(one: Stage, content: bytes) -> Run:
+    """An examination that begins at once."""
+    begun = task(one, content)
+    return Run(one.sandbox, begun, one.sandbox.take(begun.request))
+
+
+def ahead(one: Stage, content: bytes) -> Begun | None:
     """An examination that waits in line, or None where there is no room."""
     wanted = task(one, content)
     begun = one.sandbox.start_ahead(wanted.payload, SCAN_ID, lambda: wanted)
     return begun and begun[1]
 
 
-def early(one: Stage, content: bytes) -> Iterator[Entry]:
+def early(one: Stage, content: bytes) -> Begun:
     """An examination that waits in line, for there is room."""
     run = ahead(one, content)
     assert run is not None
@@ -59,7 +66,7 @@ def early(one: Stage, content: bytes) -> Iterator[Entry]:
 
 def test_they_come_in_turn(one_child: Stage) -> None:
     """Up to eight payloads in one child, and no more; the larger ones come in memory files."""
-    first = one_child.sandbox.start(task(one_child, b"first"))
+    first = first_of(one_child, b"first")
     behind = [early(one_child, b"%d" % n + bytes(10_000 * n)) for n in range(7)]
     assert ahead(one_child, b"one too many") is None
     assert [finished(run) for run in (first, *behind)] == [ALL] * 8
@@ -69,7 +76,7 @@ def test_they_come_in_turn(one_child: Stage) -> None:
 
 def test_one_that_is_wanted_before_its_turn(one_child: Stage) -> None:
     """It goes to another child, and what stands before it comes to its end later."""
-    first = one_child.sandbox.start(task(one_child, b"first"))
+    first = first_of(one_child, b"first")
     second, third = early(one_child, b"second"), early(one_child, b"third")
     assert finished(second) == ALL
     assert finished(first) == ALL
@@ -78,13 +85,13 @@ def test_one_that_is_wanted_before_its_turn(one_child: Stage) -> None:
 
 def test_one_that_is_wanted_no_more(one_child: Stage) -> None:
     """What its child says of it is nobody's; those before and behind it have all of theirs."""
-    first = one_child.sandbox.start(task(one_child, b"first"))
+    first = first_of(one_child, b"first")
     second, third = early(one_child, b"second"), early(one_child, b"third")
-    second.close()  # type: ignore[attr-defined]
+    second.close()
     assert [finished(first), finished(third)] == [ALL, ALL]
-    fourth = one_child.sandbox.start(task(one_child, b"fourth"))
+    fourth = first_of(one_child, b"fourth")
     fifth = early(one_child, b"fifth")
-    fourth.close()  # type: ignore[attr-defined]
+    fourth.close()
     assert finished(fifth) == ALL
 
 

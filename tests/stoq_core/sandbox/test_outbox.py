@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
 import time
@@ -14,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoq_core.body import Body
-from stoq_core.job import Child
-from stoq_core.journal import Dispatched, Emitted, Finished, Started
+from stoq_core.job import Child, Finding
 from stoq_core.sandbox import messages as wire
 from stoq_core.sandbox.child import Alarm, Outbox
 from stoq_core.sandbox.wire import Channel, Closed, Malformed, Overdue
@@ -77,18 +77,47 @@ def pair() -> Iterator[Pair]:
 
 def test_nothing_said_is_held_back(pair: Pair) -> None:
     """What a plugin says is sent before it goes on; a plugin's end waits for the next one's start."""
-    pair.outbox.add(Dispatched(["a", "b"]))
-    pair.outbox.add(Started("a"))
+    pair.outbox.round(["a", "b"])
+    pair.outbox.start("a")
+    pair.outbox.settle()
     assert pair.heard() == [wire.Began(["a", "b"]), wire.Started("a")]
-    pair.outbox.add(Emitted("a", {"x": 1}))
+    pair.outbox.emit("a", {"x": 1})
+    pair.outbox.settle()
     assert pair.heard() == [wire.Result("a", {"x": 1})]
-    pair.outbox.add(Finished("a", 1.0))
-    pair.outbox.add(Started("b"))
+    pair.outbox.end("a", 1.0, failed=False)
+    pair.outbox.start("b")
+    pair.outbox.settle()
     assert pair.heard() == [wire.Finished("a", 1.0, False), wire.Started("b")]
-    pair.outbox.add(Finished("b", 1.0))
+    pair.outbox.end("b", 1.0, failed=False)
     pair.outbox.say(wire.DONE, wire.Done(1))
     assert pair.heard() == [wire.Finished("b", 1.0, False)]
     assert pair.broker.receive(5).kind == wire.DONE
+
+
+def test_a_list_of_emits(pair: Pair) -> None:
+    """What needs no code between comes together, but a frame stays short: one result or child, few others."""
+    for n in range(100):
+        pair.outbox.emit("a", Finding("found", n))
+    for n in range(3):
+        pair.outbox.emit("a", {"x": n})
+    pair.outbox.emit("a", Child(body=Body(b"x")))
+    pair.outbox.end("a", 1.0, failed=False)
+    pair.outbox.settle()
+    frames = [pair.heard() for _ in range(5)]
+    assert [len(frame) for frame in frames] == [64, 37, 1, 1, 2]
+    assert [one.score for frame in frames for one in frame if isinstance(one, wire.Found)] == [*range(100)]
+    assert [one.values["x"] for frame in frames for one in frame if isinstance(one, wire.Result)] == [0, 1, 2]
+    pair.outbox.settle()
+    with pytest.raises(Overdue):
+        pair.broker.receive(0)
+
+
+def test_the_broker_is_woken_where_there_is_much_to_take_in(pair: Pair) -> None:
+    """Not only when the socket is full."""
+    for n in range(5):
+        pair.outbox.emit("a", Child(body=Body(bytes(10_000))))
+        pair.outbox.settle()
+        assert bool(select.select([pair.ends.heard], [], [], 0)[0]) == (n >= 3)
 
 
 def test_a_large_entry_and_a_large_body(pair: Pair) -> None:
@@ -96,9 +125,9 @@ def test_a_large_entry_and_a_large_body(pair: Pair) -> None:
     size = 5 * wire.PART_BYTES + 1
 
     def say() -> None:
-        pair.outbox.add(Emitted("a", {"x": 1}))
-        pair.outbox.add(Emitted("a", {"long": "y" * LONG}))
-        pair.outbox.add(Emitted("a", Child(body=Body(bytes(size)))))
+        pair.outbox.emit("a", {"x": 1})
+        pair.outbox.emit("a", {"long": "y" * LONG})
+        pair.outbox.emit("a", Child(body=Body(bytes(size))))
         pair.outbox.say(wire.DONE, wire.Done(1))
 
     thread = threading.Thread(target=say)
