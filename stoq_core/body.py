@@ -41,16 +41,10 @@ class Body:
         self.size = len(content)
         self.on_disk = False
 
-    @classmethod
-    def from_fd(cls, fd: int, *, on_disk: bool = False) -> Body:
+    @staticmethod
+    def from_fd(fd: int, *, on_disk: bool = False) -> Body:
         """Take over `fd`, whose file must not change any more; it is closed with the body."""
-        one = cls(b"")
-        one._fd = fd
-        one.size = os.fstat(fd).st_size
-        one.on_disk = on_disk
-        if one.size:
-            one._bytes = None
-        return one
+        return _FileBody(fd, on_disk=on_disk)
 
     @property
     def fd(self) -> int | None:
@@ -115,8 +109,23 @@ class Body:
         if fd is not None:
             os.close(fd)
 
+
+class _FileBody(Body):
+    """One that has a descriptor."""
+
+    __slots__ = ()
+
+    def __init__(self, fd: int, *, on_disk: bool) -> None:
+        """Own `fd`."""
+        super().__init__(b"")
+        self._fd = fd
+        self.size = os.fstat(fd).st_size
+        self.on_disk = on_disk
+        if self.size:
+            self._bytes = None
+
     def __del__(self) -> None:
-        """Close the descriptor if nobody did."""
+        """Close it if nobody did."""
         if getattr(self, "_fd", None) is not None:
             self.release()
 

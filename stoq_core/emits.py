@@ -97,7 +97,8 @@ class EmitChecker:
             raise LimitReached(
                 Reason.RESULT_TOO_LARGE, f"more than {allowed} bytes altogether", allowed=allowed
             )
-        self._values = ValueLimits(depth=left.depth, nodes=left.nodes - nodes, bytes=left.bytes - size)
+        left.nodes -= nodes
+        left.bytes -= size
 
     def _result(self, emit: Any) -> Sequence[Any]:
         if type(emit) is not dict and not isinstance(emit, (msgspec.Struct, Mapping)):
@@ -214,7 +215,7 @@ def checked_meta(meta: Any) -> PayloadMeta:
     """A payload's meta as documents and databases take it; raises `PluginError` for what is none."""
     if not isinstance(meta, PayloadMeta):
         raise PluginError("wrong_type", f"a child's meta is a PayloadMeta, not {_type_name(meta)}")
-    names = [_short(one) for one in meta.dispatch_to if isinstance(one, str)]
+    names = [_short(one) for one in meta.dispatch_to if isinstance(one, str)] if meta.dispatch_to else []
     extra = plain(meta.extra_data, ValueLimits(nodes=1_000, bytes=65_536))[0] if meta.extra_data else {}
     return PayloadMeta(
         should_archive=bool(meta.should_archive),

@@ -319,9 +319,10 @@ class _Scan:
         return task
 
     def _should_wait(self, node: Node) -> bool:
+        if node.waited or not locked(node):
+            return False
         parent = node.parent or self.top
-        siblings = parent.pending - len(parent.waiting) > 1 or parent.state == "running"
-        return not node.waited and siblings and locked(node)
+        return parent.pending - len(parent.waiting) > 1 or parent.state == "running"
 
     def _wake(self, parent: Node) -> None:
         """Once only waiting siblings are left, those with new passwords are examined again."""

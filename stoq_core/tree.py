@@ -107,7 +107,8 @@ def breadth_first(roots: list[Node]) -> Iterator[Node]:
 
 def locked(node: Node) -> bool:
     """True where a password would have shown more."""
-    return any(one.reason in _ENCRYPTED for one in node.journal.unread)
+    unread = node.journal.unread
+    return bool(unread) and any(one.reason in _ENCRYPTED for one in unread)
 
 
 def tell(relatives: Node, password: str) -> None:

@@ -17,8 +17,8 @@ from .limits import MiB
 _SAFE_INTEGER = 2**53
 
 
-class ValueLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Ceilings for one worker's result: nesting, nodes, and bytes of text."""
+class ValueLimits(msgspec.Struct, kw_only=True):
+    """Ceilings for one worker's result, or what is left of them: nesting, nodes, and bytes of text."""
 
     depth: int = 32
     nodes: int = 100_000
@@ -32,7 +32,11 @@ def plain(value: Any, limits: ValueLimits) -> tuple[dict[str, Any], int, int]:
     """
     if isinstance(value, msgspec.Struct):
         value = msgspec.structs.asdict(value)
-    if type(value) is not dict and not isinstance(value, Mapping):
+    if type(value) is dict:
+        text_size = _flat(value, limits)
+        if text_size is not None:
+            return value.copy(), text_size, len(value)
+    elif not isinstance(value, Mapping):
         raise PluginError("wrong_type", f"a worker yielded {type(value).__name__}; see the Emit types")
     one = _Plain(limits)
     made = one.mapping(value, 1)
@@ -67,6 +71,27 @@ def _safe(values: Iterable[Any]) -> bool:
         elif kind is float and not math.isfinite(one):
             return False
     return True
+
+
+def _flat(value: dict[Any, Any], limits: ValueLimits) -> int | None:
+    """The size of all text, where neither a key nor a value has to be changed and none is nested; or None."""
+    if not _TEXT.issuperset(map(type, value)):
+        return None
+    texts = [*value]
+    for item in value.values():
+        kind = type(item)
+        if kind is str:
+            texts.append(item)
+        elif kind is int:
+            if not -_SAFE_INTEGER <= item <= _SAFE_INTEGER:
+                return None
+        elif (kind is not float or not math.isfinite(item)) and kind is not bool and item is not None:
+            return None
+    text = "".join(texts)
+    if not text.isascii() or "\x00" in text:
+        return None
+    fits = len(text) <= limits.bytes and len(value) <= limits.nodes and limits.depth >= 1
+    return len(text) if fits else None
 
 
 class _Plain:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from stoq_core.errors import ConfigError
@@ -37,14 +38,15 @@ class Hash(Worker[HashOptions]):
                 known = sorted(hashlib.algorithms_guaranteed)
                 msg = f"worker.{name}.algorithms: no digest is named {one!r}.{did_you_mean(one, known)}"
                 raise ConfigError(msg)
+        self._new: dict[str, Callable[..., Any]] = {
+            one: getattr(hashlib, one, None) or functools.partial(hashlib.new, one)
+            for one in options.algorithms
+            if one != "sha256"
+        }
 
     def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
         """One mapping from algorithm to hex digest."""
-        others = {
-            name: hashlib.new(name, usedforsecurity=False)
-            for name in self.options.algorithms
-            if name != "sha256"
-        }
+        others = {name: new(usedforsecurity=False) for name, new in self._new.items()}
         view = payload.view()
         for start in range(0, len(view), _STEP_BYTES):
             part = view[start : start + _STEP_BYTES]

@@ -19,7 +19,7 @@ from stoq_core.errors import PluginError
 from stoq_core.examine import Task, examine
 from stoq_core.job import Child
 from stoq_core.journal import Journal, Listener
-from stoq_core.limits import Deadline
+from stoq_core.limits import Deadline, MiB
 from stoq_core.payload import Payload, PayloadMeta
 from stoq_core.registry import Plugins
 from stoq_core.tools import ToolCall, ToolRun
@@ -28,7 +28,7 @@ from stoq_core.watchdog import Overtime
 from . import messages as wire
 from . import protect
 from .entries import resumed, to_wire
-from .wire import Channel, Frame
+from .wire import Channel, Frame, framed
 
 _TASK = msgspec.msgpack.Decoder(wire.Task)
 _HARD_S = 0.5
@@ -38,6 +38,8 @@ _LATE_S = 0.02
 _SOON_S = 0.0002
 _MUCH_BYTES = 32 * 1024
 _MOST_ENTRIES = 64
+_LOOK_S = 0.001
+"""How often it is looked at how large the process has become, at the most."""
 
 
 class Alarm:
@@ -143,21 +145,23 @@ class Outbox(Listener):
 
         While there is another payload to go on with, that may wait for a moment: it then takes in several.
         """
-        frames = [(kind, wire.ENCODE(message))]
+        buffer = bytearray()
         if self._entries:
-            frames.insert(0, (wire.ENTRIES, wire.ENCODE(self._entries)))
+            framed(wire.ENTRIES, self._entries, buffer)
             self._entries.clear()
             self._large = False
-        self.channel.send_all(frames)
+        framed(kind, message, buffer)
+        self.channel.post(buffer)
         if kind != wire.DONE or not self.channel.pending or time.monotonic() - self._rung_at > _SOON_S:
             self.ring()
 
     def flush(self) -> None:
         """Send what is kept."""
         if self._entries:
-            data = wire.ENCODE(self._entries)
-            self.channel.send(wire.ENTRIES, data)
-            self._unheard += len(data)
+            buffer = bytearray()
+            framed(wire.ENTRIES, self._entries, buffer)
+            self.channel.post(buffer)
+            self._unheard += len(buffer)
             self._entries.clear()
             self._large = False
 
@@ -235,19 +239,24 @@ def serve(outbox: Outbox, plugins: Plugins, bounds: protect.Bounds, missing: dic
     guarded.keep_time_by(Alarm())
     tools = RemoteTools(outbox)
     plugins.tools = tools
-    base = protect.mapped_bytes() + bounds.memory_bytes
+    base, bound = protect.mapped_bytes() + bounds.memory_bytes, 0
+    peak_bytes, looked_at = 0, 0.0
     outbox.say(wire.HELLO, wire.Hello(missing))
     while True:
         frame = tools.next_task()
         task, journal = _task_of(frame)
         payload: Payload = task.payload
         tools.payload = payload
-        protect.bound_memory(base + payload.size)
+        if bound != base + MiB * -(-payload.size // MiB):
+            bound = base + MiB * -(-payload.size // MiB)
+            protect.bound_memory(bound)
         examine(task, plugins, outbox, journal)
         tools.payload = None
         payload.body.release()
         del task, payload, journal, frame
-        outbox.say(wire.DONE, wire.Done(_peak_bytes()))
+        if (now := time.monotonic()) - looked_at > _LOOK_S:
+            peak_bytes, looked_at = _peak_bytes(), now
+        outbox.say(wire.DONE, wire.Done(peak_bytes))
 
 
 def _task_of(frame: Frame) -> tuple[Task, Journal]:

@@ -28,10 +28,10 @@ _TAKEN = {Child, Hint}
 
 def to_wire(plugin: str, emit: Any) -> wire.Entry:
     """What a plugin said, for the socket; the bytes of a large child payload are sent before it."""
-    plugin = plugin[:_NAME]
-    if isinstance(emit, dict):
+    plugin, kind = plugin[:_NAME], type(emit)
+    if kind is dict:
         return wire.Result(plugin, emit)
-    if isinstance(emit, Child):
+    if kind is Child:
         return _child_to_wire(plugin, emit)
     if isinstance(emit, ErrorReport):
         observed, allowed = _bounded(emit.observed), _bounded(emit.allowed)

@@ -23,7 +23,8 @@ class Index:
         self.always = tuple(always)
         found = list(loaded)
         self.dispatchers = tuple(one for one in found if one.kind == "dispatcher")
-        self.dispatcher_names = frozenset(one.name for one in self.dispatchers)
+        self._dispatchers = {one.name: one for one in self.dispatchers}
+        self.dispatcher_names = frozenset(self._dispatchers)
         self._workers = {one.name: one for one in found if one.kind == "worker"}
         self._describe = describe
 
@@ -39,8 +40,7 @@ class Index:
     def of(self, label: str) -> Facts | None:
         """The facts behind a journal key such as `hash` or `dispatcher:yara#0`, if there are any."""
         if label.startswith("dispatcher:"):
-            name = label.removeprefix("dispatcher:").partition("#")[0]
-            return next((one for one in self.dispatchers if one.name == name), None)
+            return self._dispatchers.get(label[len("dispatcher:") :].partition("#")[0])
         return self._workers.get(label)
 
     def tools(self) -> set[str]:

@@ -16,7 +16,7 @@ from stoq_core.values import plain_text
 
 from . import messages as wire
 from .entries import Received
-from .wire import Channel, Closed, Frame, Malformed, Overdue
+from .wire import Channel, Closed, Malformed, Overdue, Words
 
 if TYPE_CHECKING:
     from .client import Sandbox
@@ -113,7 +113,7 @@ class Run:
             if not frames and channel.pull():
                 frames = channel.held(_WORDS, wire.DONE, room)
             if frames:
-                size = sum(len(one.data) for one in frames)
+                size = sum([len(data) for _, data in frames])
                 early.spend(request, size)
                 self._early_bytes += size
                 self._heard(frames, seat)
@@ -133,9 +133,9 @@ class Run:
         self._body = None
         self._first_byte: int | None = None
         inline_bytes = _WAITING_BYTES if waits else _INLINE_BYTES
-        frame, fds, opened = _frame_of(self._task, self._received.sent, inline_bytes)
+        message, fds, opened = _message_of(self._task, self._received.sent, inline_bytes)
         try:
-            seat.birth.channel.send(wire.TASK, frame, fds, _SEND_S)
+            seat.birth.channel.say(wire.TASK, message, fds, _SEND_S)
         except (Closed, Overdue):
             pass  # found out, and told, when its words are waited for
         finally:
@@ -165,28 +165,28 @@ class Run:
     def _hear(self, seat: Seat) -> None:
         """Take in what is here, or wait for a frame; at the last one the child is free again."""
         channel = seat.birth.channel
-        frames = channel.held(_WORDS, wire.DONE) or [channel.receive(self._wait_s(channel))]
+        frames = channel.held(_WORDS, wire.DONE) or [channel.receive(self._wait_s(channel))[:2]]
         self._heard(frames, seat)
 
-    def _heard(self, frames: list[Frame], seat: Seat) -> None:
+    def _heard(self, frames: list[Words], seat: Seat) -> None:
         channel = seat.birth.channel
         if channel.received_bytes - (self._first_byte or 0) > _SLACK_BYTES + 2 * self._task.bytes_left:
             raise _Flood
-        for frame in frames:
-            if frame.kind == wire.ENTRIES:
-                self._take(frame.data, channel)
-            elif frame.kind == wire.BODY:
-                self._part(frame)
-            elif frame.kind == wire.TOOL:
-                asked, left_ms = _TOOL.decode(frame.data), self._wait_s(channel) * 1000
+        for kind, data in frames:
+            if kind == wire.ENTRIES:
+                self._take(data, channel)
+            elif kind == wire.BODY:
+                self._part(data)
+            elif kind == wire.TOOL:
+                asked, left_ms = _TOOL.decode(data), self._wait_s(channel) * 1000
                 self._sandbox.toolbox.answer(seat.zygote, channel, asked, self._task.payload.body, left_ms)
-            elif frame.kind == wire.DONE:
-                done = _DONE.decode(frame.data)
+            elif kind == wire.DONE:
+                done = _DONE.decode(data)
                 self._received.end()
                 self._seat, self._over = None, True
                 self._sandbox.done(seat, done)
             else:
-                raise Malformed(f"a frame of kind {frame.kind}")
+                raise Malformed(f"a frame of kind {kind}")
 
     def _take(self, entries: bytes | bytearray, channel: Channel) -> None:
         steps = self._received.steps
@@ -199,14 +199,14 @@ class Run:
         if self._received.steps != steps:
             self._plugin_begins(channel)
 
-    def _part(self, frame: Frame) -> None:
+    def _part(self, data: bytes | bytearray) -> None:
         """Bytes of the child payload that comes next, counted as they come."""
         if self._body is None:
             self._body = BodyWriter(self._task.scratch)
         room, _ = self._received.budget.room()
-        if self._body.size + len(frame.data) > room:
+        if self._body.size + len(data) > room:
             raise _Flood
-        self._body.write(frame.data)
+        self._body.write(data)
 
     def _plugin_begins(self, channel: Channel) -> None:
         """From now on it is waited for the plugin that runs, or for the first one."""
@@ -257,7 +257,7 @@ class Run:
                 if frame.kind == wire.ENTRIES:
                     self._take(frame.data, channel)
                 elif frame.kind == wire.BODY:
-                    self._part(frame)
+                    self._part(frame.data)
                 else:
                     self._received.end()
                     self._over = frame.kind == wire.DONE
@@ -315,10 +315,10 @@ def _ending(exited: wire.Exited, sandbox_bytes: int) -> tuple[str, str]:
     return "crashed", f"its process was ended by {name}"
 
 
-def _frame_of(
+def _message_of(
     task: Task, sent: list[wire.Entry], inline_bytes: int
-) -> tuple[bytes, tuple[int, ...], list[int]]:
-    """The task as bytes, with the payload's descriptor where it is large; and what to close afterwards."""
+) -> tuple[wire.Task, tuple[int, ...], list[int]]:
+    """The task, with the payload's descriptor where it is large; and what to close afterwards."""
     payload = task.payload
     body: Body = payload.body
     inline = body.fd is None and body.size <= inline_bytes
@@ -342,18 +342,17 @@ def _frame_of(
         asked=task.asked,
         journal=sent,
     )
-    data = wire.ENCODE(message)
     if inline:
-        return data, (), []
+        return message, (), []
     if body.fd is not None and not body.on_disk:
-        return data, (body.fd,), []
+        return message, (body.fd,), []
     if body.on_disk and body.fd is not None:
         fd = _read_only(body.fd)
     else:
         fd = anonymous_file()
         write_all(fd, body.view())
         seal(fd)
-    return data, (fd,), [fd]
+    return message, (fd,), [fd]
 
 
 def _read_only(fd: int) -> int:

@@ -92,10 +92,6 @@ class EarlyBytes:
         self._heard_at.pop(request, None)
 
 
-def _waiting(seat: Seat) -> int:
-    return len(seat.line)
-
-
 class Seats:
     """All children of one broker; every method may be called from any thread."""
 
@@ -124,17 +120,18 @@ class Seats:
         with self.lock:
             full = len(self._busy) >= self._most
             if full and in_line:
-                least = self._settings.recycle_payloads
-                room = [
-                    seat
-                    for seat in self._busy
-                    if seat.owner == owner
-                    and len(seat.line) < LINE
-                    and not seat.spoiled
-                    and seat.payloads + len(seat.line) < least
-                ]
-                return min(room, key=_waiting, default=None)
+                return self._least_busy(owner)
         return None if full else self.take(owner)
+
+    def _least_busy(self, owner: str) -> Seat | None:
+        """The one with the shortest line that has room for one more."""
+        found, shortest, recycled = None, LINE, self._settings.recycle_payloads
+        for seat in self._busy:
+            waiting = len(seat.line)
+            may = seat.owner == owner and not seat.spoiled and seat.payloads + waiting < recycled
+            if may and waiting < shortest:
+                found, shortest = seat, waiting
+        return found
 
     def _greeted(self, owner: str | None) -> Seat:
         """A child that has said what protects it."""

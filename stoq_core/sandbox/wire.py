@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from stoq_core.limits import MiB
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ _MAX_FDS = 16
 _ANCILLARY_BYTES = socket.CMSG_LEN(_MAX_FDS * array.array("i").itemsize)
 _TICK_MS = 100
 _TICK = struct.pack("ll", 0, 1_000 * _TICK_MS)  # timeval
+_ENCODE_INTO = msgspec.msgpack.Encoder().encode_into
 MAX_FRAME_BYTES = 8 * MiB
 """No frame is longer; longer bodies come as several."""
 
@@ -45,6 +48,17 @@ class Frame(NamedTuple):
     kind: int
     data: bytes | bytearray
     fds: tuple[int, ...] = ()
+
+
+Words = tuple[int, bytes | bytearray]
+"""A frame's kind and bytes, where no descriptors come."""
+
+
+def framed(kind: int, message: Any, buffer: bytearray) -> None:
+    """Add a frame with this message to `buffer`, without a copy."""
+    begin = len(buffer) + _HEADER.size
+    _ENCODE_INTO(message, buffer, begin)
+    _HEADER.pack_into(buffer, begin - _HEADER.size, len(buffer) - begin, kind, 0)
 
 
 class Bell:
@@ -102,9 +116,27 @@ class Channel:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self._write([_HEADER.pack(len(view), kind, len(fds)), view], ancillary, wait_s)
 
-    def send_all(self, frames: list[tuple[int, bytes]]) -> None:
-        """Write several frames at once; raises `Closed`."""
-        self._write([part for kind, data in frames for part in (_HEADER.pack(len(data), kind, 0), data)])
+    def say(self, kind: int, message: Any, fds: tuple[int, ...] = (), wait_s: float | None = None) -> None:
+        """Write one frame with this message; raises as `send` does."""
+        buffer = bytearray()
+        framed(kind, message, buffer)
+        if fds:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+            buffer[_HEADER.size - 1] = len(fds)
+            self._write([buffer], ancillary, wait_s)
+        else:
+            self.post(buffer, wait_s)
+
+    def post(self, buffer: bytearray, wait_s: float | None = None) -> None:
+        """Write whole frames, as `framed` made them, at once; raises as `send` does."""
+        try:
+            sent = self.sock.send(buffer, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise Closed(str(error)) from None
+        if sent < len(buffer):
+            self._write([memoryview(buffer)[sent:]], (), wait_s)
 
     def _write(self, parts: list[Any], ancillary: Sequence[Any] = (), wait_s: float | None = None) -> None:
         until = None if wait_s is None else time.monotonic() + wait_s
@@ -155,18 +187,19 @@ class Channel:
             raise Malformed("a frame lacks its descriptors")
         return Frame(kind, data, tuple(self._fds.popleft() for _ in range(fds)) if fds else ())
 
-    def held(self, kinds: frozenset[int], last: int, most: int = _READ_BYTES) -> list[Frame]:
+    def held(self, kinds: frozenset[int], last: int, most: int = _READ_BYTES) -> list[Words]:
         """Whole frames that are here: of these kinds, up to one of kind `last`, with `most` bytes in all.
 
         Waits for nothing, whatever the other side does; every other frame is left to `receive`.
         """
-        found, buffer, at = [], self._buffer, self._at
+        found: list[Words] = []
+        buffer, at = self._buffer, self._at
         while len(buffer) - at >= _HEADER.size:
             size, kind, fds = _HEADER.unpack_from(buffer, at)
             end = at + _HEADER.size + size
             if end > len(buffer) or size > most or fds or kind not in kinds:
                 break
-            found.append(Frame(kind, buffer[at + _HEADER.size : end]))
+            found.append((kind, buffer[at + _HEADER.size : end]))
             at, most = end, most - size
             if kind == last:
                 break
