@@ -137,7 +137,7 @@ class BodyWriter:
 
     def __init__(self, scratch: Path | None = None) -> None:
         """With `scratch` (a folder on a real disk), large bodies go there, unlinked at once."""
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | bytearray] = []
         self._fd: int | None = None
         self._heap: bytearray | None = None
         self._scratch = scratch
@@ -156,6 +156,14 @@ class BodyWriter:
         self._chunks.append(data if isinstance(data, bytes) else bytes(data))
         if self.size >= SPOOL_BYTES and len(self._chunks) > 1:
             self._spool()
+
+    def take(self, chunk: bytearray) -> None:
+        """Add a chunk that nobody else has, and nobody will change: kept as it is if it is the only one."""
+        if self.size or len(chunk) >= SPOOL_BYTES:
+            self.write(chunk)
+        else:
+            self.size = len(chunk)
+            self._chunks.append(chunk)
 
     def _spool(self) -> None:
         """Out of the list into a file; in a sandbox's child, which may make none, into one growing buffer."""

@@ -11,6 +11,7 @@ from .examine import Begun, Task
 from .executor import Executor
 from .tree import Node
 
+_PASS = 3
 _MOST_BEGUN = 512
 """What they have found is held until it is their turn."""
 
@@ -31,21 +32,28 @@ class Early:
         self._task_of = task_of
         self._due = due
         self._fresh: deque[Node] = deque()
-        self._begun = 0
+        self._begun = self._pass = 0
 
     def queued(self, node: Node) -> None:
         """A node that may be begun; copies of what is examined already are not."""
         if self._executor.works_ahead and node.holder is None:
             self._fresh.append(node)
 
-    def begin(self) -> None:
-        """Begin what can be begun."""
+    def begin(self, *, surely: bool = False) -> None:
+        """Begin what can be begun; where there was no room just now, only each fourth call looks again.
+
+        `surely` looks in any case: there is room.
+        """
+        if self._pass and not surely:
+            self._pass -= 1
+            return
         while self._fresh and self._begun < _MOST_BEGUN:
             node = self._fresh[0]
             if node.state == "queued" and self._due(node):
                 make = functools.partial(self._task_of, node)
                 node.run = self._executor.start_ahead(node.payload, self._request, make)
                 if node.run is None:
+                    self._pass = _PASS
                     return
                 self._begun += 1
             self._fresh.popleft()

@@ -26,7 +26,7 @@ class Taking(Listener):
         relatives: Node,
         task: Task,
         child: Callable[[Node, str, Child], None],
-        begin: Callable[[], None],
+        begin: Callable[..., None],
         *,
         loose: bool = False,
     ) -> None:
@@ -69,4 +69,4 @@ class Taking(Listener):
 
     def pause(self) -> None:
         """See `Listener`."""
-        self._begin()
+        self._begin(surely=True)

@@ -78,7 +78,8 @@ class Node:
         found = dict.fromkeys(given)
         node = self.parent
         while node is not None:
-            found.update(dict.fromkeys(node.hints))
+            if node.hints:
+                found.update(dict.fromkeys(node.hints))
             node = node.parent
         return list(found)
 

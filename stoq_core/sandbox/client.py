@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -220,6 +221,12 @@ class Sandbox:
         with self.seats.lock:
             self._end_old()
 
+    @functools.cached_property
+    def _runs(self) -> Any:
+        from . import run
+
+        return run
+
     # -- Executor ---------------------------------------------------------------------------------
 
     def run(self, task: Task, listener: Listener) -> Journal:
@@ -227,9 +234,8 @@ class Sandbox:
         if task.runs == "broker":
             assert self._broker is not None
             return self._broker.run(task, listener)
-        from .run import Run
-
-        return Run(self, task, self.take(task.request)).finish(listener)
+        run: Journal = self._runs.Run(self, task, self.take(task.request)).finish(listener)
+        return run
 
     def start_ahead(self, payload: Payload, request: str, task: Callable[[], Task]) -> Ahead | None:
         """Begin in a child that is idle, or give the payload to one that comes to it next."""
@@ -237,16 +243,14 @@ class Sandbox:
             self._move_in()
         body = payload.body
         costs = body.size if body.fd is None else 0  # what waits is a copy then
-        from .run import Run, hear_early
-
         if self.early.due(request) and (several := self.seats.several(request)):
-            hear_early(several)
+            self._runs.hear_early(several)
         seat = self.seats.join(request, in_line=costs <= _WAITING_BYTES)
         if seat is None:
             return None
 
         begun = task()
-        return begun, Run(self, begun, seat)
+        return begun, self._runs.Run(self, begun, seat)
 
     def take(self, request: str) -> Seat:
         """A child that begins at once."""

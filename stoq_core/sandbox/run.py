@@ -206,7 +206,10 @@ class Run:
         room, _ = self._received.budget.room()
         if self._body.size + len(data) > room:
             raise _Flood
-        self._body.write(data)
+        if isinstance(data, bytearray):
+            self._body.take(data)
+        else:
+            self._body.write(data)
 
     def _plugin_begins(self, channel: Channel) -> None:
         """From now on it is waited for the plugin that runs, or for the first one."""
