@@ -267,10 +267,11 @@ class _Scan:
         node.journal.add(self.executor.run(last, self._taking(node, last)))
 
     def _broker_names(self, node: Node) -> list[str]:
-        meta = node.payload.meta
-        wanted = {*self.plugins.always, *node.journal.asked, *meta.dispatch_to, *self._start_of(node)}
-        names = []
-        for name in sorted(wanted - node.journal.finished):
+        wanted = {*self.plugins.always, *node.journal.asked}
+        wanted.update(node.payload.meta.dispatch_to, self._start_of(node))
+        wanted -= node.journal.finished
+        names: list[str] = []
+        for name in sorted(wanted) if wanted else ():
             try:
                 if self.plugins.worker(name).runs == "broker":
                     names.append(name)

@@ -173,12 +173,13 @@ class _Examination:
             return
         if self._refused(name, worker):
             return
-        before = set(chosen)
-        for required in sorted(worker.requires):
-            self._pull_in(required, path, chosen)
-        if name in self.seen:  # refused on the way
-            chosen.intersection_update(before)
-            return
+        if worker.requires:
+            before = set(chosen)
+            for required in sorted(worker.requires):
+                self._pull_in(required, path, chosen)
+            if name in self.seen:  # refused on the way
+                chosen.intersection_update(before)
+                return
         chosen.add(name)
 
     def _elsewhere(self, worker: Worker[Any], path: tuple[str, ...], chosen: set[str]) -> None:
@@ -220,7 +221,10 @@ class _Examination:
 
     def _in_order(self, names: list[str]) -> list[str]:
         """By name, but what a worker requires comes before it."""
-        if not any(self.plugins.worker(name).requires for name in names):
+        for name in names:
+            if self.plugins.worker(name).requires:
+                break
+        else:
             return names
         order: dict[str, None] = {}
 
@@ -285,7 +289,7 @@ class _Examination:
     def _emits(self, key: str, label: str, plugin: Any, job: Job, emits: Guarded) -> PluginError | None:
         """All that it yields and reports, and what ended it before its end."""
         checker = EmitChecker(label, self.task.limits, self.budget, may_dispatch=self.task.runs == "sandbox")
-        reports = ReportChecker(self.payload.payload_id)
+        reports: ReportChecker | None = None
         found: Sequence[Any]
         while True:
             if emits.runs_code:
@@ -294,6 +298,7 @@ class _Examination:
                 emit = emits.next()
                 found = () if emit is END else checker.check(emit)
             except PluginError as error:
+                reports = reports or ReportChecker(self.payload.payload_id)
                 if error.code != "wrong_type" or not emits.alive:
                     self._reported(label, job, reports)
                     return error
@@ -305,19 +310,21 @@ class _Examination:
                 else:
                     self._emit(key, one)
             if job.has_reports:
+                reports = reports or ReportChecker(self.payload.payload_id)
                 self._reported(label, job, reports)
             if emit is END:
                 return None
 
     def _job(self, label: str, key: str, own: Limits) -> Job:
+        task, asked = self.task, self.journal.asked.get(key, ())
         return Job(
             label,
             budget=self.budget.bounded(own),
             deadline=self.deadline,
-            results={**self.task.prior, **self.journal.results} if self.task.prior else self.journal.results,
-            dispatch_meta=[*self.task.asked.get(key, ()), *self.journal.asked.get(key, ())],
-            passwords=self.task.passwords,
-            scratch=self.task.scratch,
+            results={**task.prior, **self.journal.results} if task.prior else self.journal.results,
+            dispatch_meta=[*task.asked[key], *asked] if key in task.asked else asked,
+            passwords=task.passwords,
+            scratch=task.scratch,
             tools=self.plugins.tools,
         )
 

@@ -100,8 +100,9 @@ class Budget:
         """A budget for one worker: no more than this one and the worker's own limits."""
         one = Budget.__new__(Budget)
         one.limits = self.limits
-        one.bytes_left = _least(self.bytes_left, own.output_bytes)
-        one.children_left = _least(self.children_left, own.children)
+        most_bytes, most = own.output_bytes, own.children
+        one.bytes_left = self.bytes_left if most_bytes is None else min(self.bytes_left, most_bytes)
+        one.children_left = self.children_left if most is None else min(self.children_left, most)
         one.ratio_left = self.ratio_left
         one.payload_bytes = self.payload_bytes
         return one
@@ -132,7 +133,3 @@ class Budget:
         self.bytes_left -= size
         self.ratio_left -= size
         self.children_left -= 1
-
-
-def _least(left: int, own: int | None) -> int:
-    return left if own is None else min(left, own)

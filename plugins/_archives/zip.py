@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import calendar
+import functools
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -289,6 +290,7 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=1_024)
 def _dos_time(date: int, time: int) -> str | None:
     """4.4.6; local time of whoever made it, given as if it were UTC."""
     fields = ((date >> 9) + 1980, date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2)

@@ -159,8 +159,8 @@ class Received:
             self._report(entry)
         else:
             self._emitted(entry, body)
-        if isinstance(entry, wire.ChildMade) and entry.content:  # its bytes stay here
-            entry = wire.ChildMade(entry.plugin, None, len(entry.content), True, True, [], {}, None)  # noqa: FBT003
+            if isinstance(entry, wire.ChildMade) and entry.content:  # its bytes stay here
+                entry = wire.ChildMade(entry.plugin, None, len(entry.content), True, True, [], {}, None)  # noqa: FBT003
         self.sent.append(entry)
 
     def _begins(self, names: list[str]) -> None:

@@ -132,6 +132,8 @@ class Run:
         seat.line.append(self)
         self._body = None
         self._first_byte: int | None = None
+        self._step_at_s = 0.0
+        """How long the child had been waited for when a plugin began or ended last."""
         inline_bytes = _WAITING_BYTES if waits else _INLINE_BYTES
         message, fds, opened = _message_of(self._task, self._received.sent, inline_bytes)
         try:
@@ -160,7 +162,7 @@ class Run:
         """From now on, what the child says is of this payload."""
         if self._first_byte is None:
             self._first_byte = seat.birth.channel.received_bytes
-            self._plugin_begins(seat.birth.channel)
+            self._step_at_s = seat.birth.channel.waited_s
 
     def _hear(self, seat: Seat) -> None:
         """Take in what is here, or wait for a frame; at the last one the child is free again."""
@@ -197,7 +199,7 @@ class Run:
                 body = writer.finish()
             self._received.take(entry, body)
         if self._received.steps != steps:
-            self._plugin_begins(channel)
+            self._step_at_s = channel.waited_s
 
     def _part(self, data: bytes | bytearray) -> None:
         """Bytes of the child payload that comes next, counted as they come."""
@@ -211,17 +213,14 @@ class Run:
         else:
             self._body.write(data)
 
-    def _plugin_begins(self, channel: Channel) -> None:
-        """From now on it is waited for the plugin that runs, or for the first one."""
+    def _wait_s(self, channel: Channel) -> float:
+        """How long to wait for the plugin that runs, or the first one, and for no longer than the request."""
         current, most_ms = self._received.current, self._task.limits.worker_wall_ms
         facts = self._sandbox.index.of(current) if current else None
         own_ms = facts.wall_ms if facts and facts.wall_ms else most_ms
-        self._until_waited_s = channel.waited_s + min(own_ms, most_ms) / 1000 + _GRACE_S
-
-    def _wait_s(self, channel: Channel) -> float:
-        """How long to wait for the plugin that runs, and never much longer than the request has."""
+        until_s = self._step_at_s + min(own_ms, most_ms) / 1000 + _GRACE_S
         left_s: float = self._task.deadline.left_ms / 1000 + _LATE_S
-        return max(0.0, min(self._until_waited_s - channel.waited_s, left_s))
+        return max(0.0, min(until_s - channel.waited_s, left_s))
 
     # -- a child's end ----------------------------------------------------------------------------
 
