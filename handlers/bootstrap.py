@@ -45,7 +45,7 @@ def settled() -> None:
     answered, and nothing in it is garbage before.
     """
     gc.freeze()
-    gc.set_threshold(5_000, 10, 30)
+    gc.set_threshold(20_000, 10, 30)
     gc.enable()
 
 
