@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -23,6 +24,7 @@ _LEAST_TERM, _MOST_TERM, _MOST_TERMS = 5, 128, 64
 _MATCHES_A_PATTERN = 100
 _HITS_A_KEY = 10
 _MOST_HITS = 1_000
+_MOST_SCANNERS = 8
 
 
 class XorsearchOptions(Options, frozen=True):
@@ -78,8 +80,6 @@ class Xorsearch(Worker[XorsearchOptions]):
         """Refuse terms that everything would match, or that are too long."""
         super().__init__(options, name)
         self._terms = tuple(dict.fromkeys(options.terms))
-        self._compiled: tuple[Any, dict[str, _How]] | None = None
-        self._own = threading.local()  # a scanner serves one thread, and to make one takes 8 ms
         for term in self._terms:
             if not _LEAST_TERM <= len(term.encode()) <= _MOST_TERM or len(set(term)) < 3:
                 raise ConfigError(
@@ -109,7 +109,7 @@ class Xorsearch(Worker[XorsearchOptions]):
         try:
             rules = _scan(scanner, payload, job)
         except PluginError:
-            del self._own.scanner  # what an interrupted scan left in it is not known
+            _OWN.scanners.pop(self._terms, None)  # what an interrupted scan left in it is not known
             raise
         for rule in rules:
             for pattern in rule.patterns:
@@ -123,14 +123,26 @@ class Xorsearch(Worker[XorsearchOptions]):
 
     def _scanner(self) -> tuple[Any, dict[str, _How]]:
         """The thread's scanner, and what its patterns stand for; made when first asked for."""
-        if self._compiled is None:
-            self._compiled = _compiled(self._terms)
-        if not hasattr(self._own, "scanner"):
+        rules, hows = _compiled(self._terms)
+        scanner = _OWN.scanners.get(self._terms)
+        if scanner is None:
             import yara_x
 
-            self._own.scanner = yara_x.Scanner(self._compiled[0])
-            self._own.scanner.max_matches_per_pattern(_MATCHES_A_PATTERN)
-        return self._own.scanner, self._compiled[1]
+            if len(_OWN.scanners) >= _MOST_SCANNERS:
+                _OWN.scanners.clear()
+            scanner = _OWN.scanners[self._terms] = yara_x.Scanner(rules)
+            scanner.max_matches_per_pattern(_MATCHES_A_PATTERN)
+        return scanner, hows
+
+
+class _Own(threading.local):
+    """A thread's scanners by their terms: one is used and let go of by one thread, and takes 8 ms to make."""
+
+    def __init__(self) -> None:
+        self.scanners: dict[tuple[str, ...], Any] = {}
+
+
+_OWN = _Own()
 
 
 class _How(NamedTuple):
@@ -167,6 +179,7 @@ _OPERATIONS: tuple[tuple[str, int, Callable[[int, int], int]], ...] = (
 )
 
 
+@lru_cache(maxsize=_MOST_SCANNERS)
 def _compiled(terms: tuple[str, ...]) -> tuple[Any, dict[str, _How]]:
     """One rule for all: XOR by the library's own modifier, the others written out."""
     import yara_x

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -132,3 +134,21 @@ def test_any_bytes_end_in_emits(before: bytes, key: int, behind: bytes) -> None:
     ran = run(SEARCH, content)
     assert ran.error is None
     assert key == 0x20 or ("XOR", key, "GetProcAddress", len(before)) in hits(ran)
+
+
+def test_a_worker_that_another_thread_lets_go_of() -> None:
+    """A library's object serves one thread and is let go of by it: nothing of it hangs on the worker."""
+    alone = make(Xorsearch, terms=("alone in a cycle",))
+    assert run(alone, b"x").error is None
+    alone.itself = alone  # type: ignore[attr-defined]
+    gc.collect()
+    del alone
+    heard: list[sys.UnraisableHookArgs] = []
+    before, sys.unraisablehook = sys.unraisablehook, heard.append
+    try:
+        thread = threading.Thread(target=gc.collect)
+        thread.start()
+        thread.join()
+    finally:
+        sys.unraisablehook = before
+    assert heard == []
