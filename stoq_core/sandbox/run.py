@@ -108,15 +108,15 @@ class Run:
         self._hear_from(seat)
         channel = seat.birth.channel
         try:
-            room = early.left(request)
-            frames = channel.held(_WORDS, wire.DONE, room)
-            if not frames and channel.pull():
-                frames = channel.held(_WORDS, wire.DONE, room)
-            if frames:
-                size = sum([len(data) for _, data in frames])
-                early.spend(request, size)
-                self._early_bytes += size
-                self._heard(frames, seat)
+            while not self._over:
+                frames = channel.held(_WORDS, wire.DONE, early.left(request))
+                if frames:
+                    size = sum([len(data) for _, data in frames])
+                    early.spend(request, size)
+                    self._early_bytes += size
+                    self._heard(frames, seat)
+                elif not channel.pull():
+                    break
         except (Closed, Overdue, Malformed) as error:
             self._bury(error)
         return self._over
@@ -290,7 +290,7 @@ def heard_before(channel: Channel, others: list[Seat], wait_s: float) -> bool:
 
 
 def hear_early(seats: list[Seat]) -> bool:
-    """Take in what these children have said, a read each; true if one of them came to a payload's end."""
+    """Take in what these children have said; true if one of them came to a payload's end."""
     ended = False
     for seat in seats:
         while seat.line and seat.line[0].hear_early():

@@ -48,6 +48,16 @@ def test_many_are_examined_while_one_is_waited_for(two_children: Stage) -> None:
         assert report.result_of("later") == {"size": report.size}
 
 
+def test_one_that_has_much_to_say_meanwhile(two_children: Stage) -> None:
+    """Six megabytes, three times what a socket holds: it says them, and comes to its end, in that time."""
+    done = two_children.scan(SLEEP, b"DO breed 150\n", wall_ms=1_400)
+    first, other = [one for one in done.reports if one.extracted_from is None]
+    assert Reason.DEADLINE in {one.reason for one in first.unread}
+    assert not other.unread
+    assert other.workers_run == [ALL]
+    assert sum(one.extracted_from == other.payload_id for one in done.reports) == 151
+
+
 @pytest.mark.parametrize(
     ("attack", "code"),
     [

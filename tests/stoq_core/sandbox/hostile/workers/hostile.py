@@ -252,5 +252,9 @@ class Hostile(Worker[Options]):
         yield {"before": words[1]}
         yield job.child([b"child of " + words[1].encode()], name="early")
         argument = words[2] if len(words) > 2 else ""
+        if words[1] == "breed":
+            for n in range(int(argument)):
+                yield job.child([b"%d" % n, bytes(40_000)])
+            return
         answer = rewrite(payload) if words[1] == "rewrite" else ATTACKS[words[1]](argument)
         yield {"answer": answer}
