@@ -21,6 +21,7 @@ _NAMES = {
     float: "number",
     bool: "true or false",
     type(None): "nothing",
+    msgspec.UnsetType: "absent",
     Any: "anything",
 }
 _LISTED_IN = {

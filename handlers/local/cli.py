@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
+from typer.exceptions import TyperException
 
 from stoq_core.errors import StoqError
 
@@ -173,9 +174,22 @@ def results_show(scan_id: str, config: _Config = None, json: _Json = False) -> N
 def main() -> None:
     """Run the command; what a user did wrong is one line, no traceback."""
     try:
-        app(standalone_mode=True)
+        sys.exit(app(standalone_mode=False))
     except StoqError as error:
         typer.echo(f"stoq: {error}", err=True)
-        sys.exit(2)
+    except TyperException as error:
+        _misused(error)
     except BrokenPipeError:
-        sys.exit(2)
+        pass
+    sys.exit(2)
+
+
+def _misused(error: Any) -> None:
+    """A command line that is none: what is wrong with it, and where to look; or the help that was wanted."""
+    message = error.format_message().strip().removesuffix(".")
+    if not message or "\n" in message:
+        error.show()
+        return
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "stoq"
+    stop = "" if message.endswith("?") else "."
+    typer.echo(f"stoq: {message}{stop} See `{command} --help`", err=True)

@@ -107,7 +107,7 @@ def rules_check(paths: list[Path]) -> int:
     made = compile_sources(read_sources(paths))
     _bad(made.bad)
     count = sum(1 for _ in made.rules)
-    console.print(f"{count} rules are good, {len(made.bad)} bad")
+    console.print(f"good rules: {count}, bad: {len(made.bad)}")
     return 2 if made.bad else 0
 
 

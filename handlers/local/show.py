@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from stoq_core.response import PayloadReport, ScanResponse
+from stoq_core.response import Occurrence, PayloadReport, ScanResponse
 
 _COLOURS = {"malicious": "bold red", "suspicious": "bold yellow", "incomplete": "magenta", "clean": "green"}
 _SHOWN_CHILDREN = 40
-
+_SHOWN_COPIES = 3
 _FILE_COLUMNS = 200
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_COLUMNS)
@@ -42,36 +42,56 @@ def response_tree(response: ScanResponse, *, brief: bool = False) -> Any:
     if (brief and word == "clean") or not response.results:
         report = response.results[0] if response.results else None
         return _line(report, word) if report else Text(word)
-    children: dict[str | None, list[PayloadReport]] = {}
-    for report in response.results:
-        children.setdefault(report.extracted_from, []).append(report)
+    picture = _Picture(response.results)
     root = response.results[0]
     tree = Tree(_line(root, word), guide_style="dim")
-    _grow(tree, root, children)
-    for extra in children.get(None, [])[1:]:
-        _grow(tree.add(_line(extra, extra.verdict)), extra, children)
+    picture.grow(tree, root)
+    for extra in picture.children.get(None, [])[1:]:
+        picture.grow(tree.add(_line(extra, extra.verdict)), extra)
     reasons = [one for one in verdict.unread if one.payload_id is None] if verdict else []
     for one in reasons:
         tree.add(Text(f"! {one.reason.value}: {safe(one.message)}", "magenta"))
     return tree
 
 
-def _grow(branch: Tree, report: PayloadReport, children: dict[str | None, list[PayloadReport]]) -> None:
-    for found in sorted(report.findings, key=lambda one: -one.finding.score):
-        attack = f"  {' '.join(found.finding.attack)}" if found.finding.attack else ""
-        detail = f"  {safe(found.finding.detail)}" if found.finding.detail else ""
-        branch.add(Text(f"* {found.finding.name} ({found.finding.score}){detail}{attack}", "red"))
-        if len(found.path) > 1:
-            where = " < ".join(safe(one) for one in found.path)
-            branch.add(Text(f"  in {where}", "dim", overflow="fold"))
-    for one in report.unread:
-        where = f" [{one.plugin}]" if one.plugin else ""
-        branch.add(Text(f"! {one.reason.value}{where}: {safe(one.message)}", "magenta"))
-    below = children.get(report.payload_id, [])
-    for child in below[:_SHOWN_CHILDREN]:
-        _grow(branch.add(_line(child, child.verdict)), child, children)
-    if len(below) > _SHOWN_CHILDREN:
-        branch.add(Text(f"… and {len(below) - _SHOWN_CHILDREN} more; --json shows all", "dim"))
+class _Picture:
+    """Draws the reports of one response below each other."""
+
+    def __init__(self, reports: list[PayloadReport]) -> None:
+        self.children: dict[str | None, list[PayloadReport]] = {}
+        self._names: dict[str | None, str] = {}
+        for report in reports:
+            self.children.setdefault(report.extracted_from, []).append(report)
+            self._names[report.payload_id] = report.name
+
+    def grow(self, branch: Tree, report: PayloadReport) -> None:
+        """All about one payload: its copies, findings, what was not read, and what came out of it."""
+        self._copies(branch, report.occurrences)
+        for found in sorted(report.findings, key=lambda one: -one.finding.score):
+            attack = f"  {' '.join(found.finding.attack)}" if found.finding.attack else ""
+            detail = f"  {safe(found.finding.detail)}" if found.finding.detail else ""
+            branch.add(Text(f"* {found.finding.name} ({found.finding.score}){detail}{attack}", "red"))
+            if len(found.path) > 1:
+                where = " < ".join(safe(one) for one in found.path)
+                branch.add(Text(f"  in {where}", "dim", overflow="fold"))
+        for one in report.unread:
+            where = f" [{one.plugin}]" if one.plugin else ""
+            branch.add(Text(f"! {one.reason.value}{where}: {safe(one.message)}", "magenta"))
+        below = self.children.get(report.payload_id, [])
+        for child in below[:_SHOWN_CHILDREN]:
+            self.grow(branch.add(_line(child, child.verdict)), child)
+        if len(below) > _SHOWN_CHILDREN:
+            branch.add(Text(f"… and {len(below) - _SHOWN_CHILDREN} more; --json shows all", "dim"))
+
+    def _copies(self, branch: Tree, copies: list[Occurrence]) -> None:
+        """Where else the same bytes stand."""
+        for one in copies[:_SHOWN_COPIES]:
+            name = str(one.payload_meta.extra_data.get("filename") or "the same bytes")
+            parent = self._names.get(one.extracted_from)
+            where = f" in {safe(parent)}" if parent else ""
+            branch.add(Text(f"= also {safe(name)}{where}", "dim", overflow="fold"))
+        if len(copies) > _SHOWN_COPIES:
+            branch.add(Text(f"= and {len(copies) - _SHOWN_COPIES} more copies; --json shows all", "dim"))
 
 
 def _line(report: PayloadReport, verdict: str) -> Text:
@@ -79,8 +99,6 @@ def _line(report: PayloadReport, verdict: str) -> Text:
     line = Text(f"{verdict:<11}", _COLOURS.get(verdict, ""))
     line.append(safe(report.name), "bold")
     line.append(f"  {kind}  {size_text(report.size)}", "dim")
-    if report.occurrences:
-        line.append(f"  {len(report.occurrences) + 1} times", "dim")
     return line
 
 

@@ -51,6 +51,30 @@ def test_encrypted_zip_is_incomplete(home: Path, tmp_path: Path) -> None:
     assert b"encrypted_archive" in done.stdout
 
 
+def test_copies_are_shown_where_they_stand(home: Path, tmp_path: Path) -> None:
+    """The same bytes are one line, and below it where else they are; three at the most."""
+    inner = zipped(second=b"the same")
+    many = {f"third{n}": b"the same" for n in range(4)}
+    (tmp_path / "x.zip").write_bytes(zipped(first=b"the same", **{"in.zip": inner}, **many))
+    lines = [
+        line.strip("│├└─ ")
+        for line in stoq(home, "scan", str(tmp_path / "x.zip")).stdout.decode().splitlines()
+    ]
+    shown = [line for line in lines if line.startswith("= ")]
+    assert shown[:2] == ["= also third0 in x.zip", "= also third1 in x.zip"]
+    assert shown[3] == "= and 2 more copies; --json shows all"
+    assert len(shown) == 4
+
+
+def test_help_and_version(home: Path) -> None:
+    """No words at all show the help, as do groups of commands; both say where to go on."""
+    assert stoq(home, "--version").returncode == 0
+    for words in ([], ["rules"], ["--help"], ["scan", "--help"]):
+        done = stoq(home, *words)
+        assert b"Usage: stoq" in done.stdout + done.stderr
+        assert done.returncode == (0 if "--help" in words else 2)
+
+
 def test_folders_globs_and_stdin(home: Path, tmp_path: Path) -> None:
     """Each gives its documents, one a line."""
     for n in range(3):
@@ -97,6 +121,11 @@ def test_results_are_kept_and_found(home: Path, tmp_path: Path) -> None:
         (["scan", "--scan-id", "5", "FILE"], "no UUID"),
         (["plugin", "yra"], "Did you mean 'yara'"),
         (["rules", "check", "nowhere"], "no such file"),
+        (["scan", "--jsno", "FILE"], "--json"),
+        (["scan", "--max-depth", "x", "FILE"], "stoq scan --help"),
+        (["scan"], "PATH"),
+        (["scna", "FILE"], "Did you mean 'scan'"),
+        (["rules", "chekc"], "stoq rules --help"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], says: str, home: Path, tmp_path: Path) -> None:
