@@ -37,6 +37,7 @@ _PDF = _kind("application/pdf", "pdf", "document")
 _PDF_MARK = re.compile(rb"%PDF-\d\.\d")
 FAT = _kind("application/x-mach-binary", "macho", "executable", "")
 CLASS = _kind("application/java-vm", "class", "executable")
+_INNO = _kind("application/x-inno-setup", "inno", "archive", "")
 
 # First four bytes → the prefixes to compare in full, longest first.
 _PREFIXES: dict[bytes, list[tuple[bytes, FileType]]] = {}
@@ -83,6 +84,9 @@ for _prefix, _type in (
     (b"encrcdsa", _kind("application/x-apple-diskimage", "dmg", "archive")),
     (b"vhdxfile", _kind("application/x-vhdx", "vhdx", "archive")),
     # containers that nothing here opens: to know them is what keeps them from being called clean
+    (b"zlb\x1a", _INNO),
+    (b"idska32\x1a", _INNO),
+    (b"Inno Setup Setup Data (", _INNO),
     (b"LZIP\x01", _kind("application/x-lzip", "lzip", "archive", "lz")),
     (b"\x89LZO\0\r\n\x1a\n", _kind("application/x-lzop", "lzop", "archive", "lzo")),
     (b"BZ3v1", _kind("application/x-bzip3", "bzip3", "archive", "bz3")),
@@ -260,6 +264,8 @@ def _by_offset(head: bytes, view: memoryview) -> FileType | None:
 
 def _packed_kind(head: bytes) -> FileType | None:
     """Archives whose mark stands behind something else."""
+    if head[4:20] == b"\xef\xbe\xad\xdeNullsoftInst":
+        return _kind("application/x-nsis", "nsis", "archive", "")
     if head[20:24] == b"\xdc\xa7\xc4\xfd":
         return _kind("application/x-zoo", "zoo", "archive")
     if head[8:12] == b"\x19\x04\0\x10" or head[:4] == b"\x7a\x1a\x20\x10":

@@ -21,6 +21,7 @@ from .seven_listing import parse_listing
 
 _LISTING_BYTES = 16 * MiB
 _MOST_PASSWORDS = 40
+_MOST_RUNS = 100
 
 
 class Listed(NamedTuple):
@@ -51,6 +52,37 @@ def read_by_7z(job: Job, payload: Payload, kind: str, passwords: Sequence[str]) 
             raise _unpacking_failed(run.stderr, "7-Zip cannot read all of the archive")
         return
     raise WrongPassword(kind, len(passwords))
+
+
+def read_each_by_7z(job: Job, payload: Payload, kind: str) -> Iterator[Entry]:
+    """For formats whose listing does not tell sizes: each name by itself, where that gives all there is.
+
+    Where it does not, or where there are very many, they are listed and all bytes are one member more.
+    """
+    listed = [one.member for found, _ in _listings(job, payload.body, kind, ()) for one in found]
+    whole = _output(job, payload, kind)
+    names = dict.fromkeys(one.name for one in listed if one.kind == "file")
+    parts: dict[str, Body] = {}
+    if len(names) <= _MOST_RUNS:
+        parts = {name: _output(job, payload, kind, f"-i!{name}").stdout for name in names}
+    split = sum(one.size for one in parts.values()) == whole.stdout.size
+    for member in listed:
+        body = parts.pop(member.name, None) if split else None
+        yield Entry(member) if body is None else _whole(member, body)
+    if not split:
+        yield _whole(Member(name="content"), whole.stdout)
+    if whole.code > 1:
+        raise _unpacking_failed(whole.stderr, "7-Zip cannot read all of the archive")
+
+
+def _output(job: Job, payload: Payload, kind: str, *only: str) -> ToolRun:
+    words = ["x", "-so", "-spd", *_words(kind, None), *only, "--"]
+    return job.tool("7z", [*words, payload], output_bytes=job.total_left)
+
+
+def _whole(member: Member, body: Body) -> Entry:
+    member.size = body.size
+    return Entry(member, lambda _passwords: sliced(body.view()))
 
 
 def _words(kind: str, password: str | None) -> list[str]:

@@ -17,6 +17,7 @@ from .dmg import LZFSE, dmg_partitions, read_dmg
 from .entry import Entry, trailing
 from .iso import read_iso
 from .lzh import read_lzh
+from .nsis import read_nsis
 from .rarvolume import end_of_rar
 from .rpm import read_rpm
 from .singles import read_single
@@ -94,6 +95,7 @@ READERS: dict[str, Reader] = {
     "vhdx": lambda source: read_vhdx(source.view),
     "disk": lambda source: read_disk(source.view),
     "dmg": _dmg,
+    "nsis": lambda source: read_nsis(source.payload, source.view, source.job),
     "squashfs": _squashfs,
     "rar": _rar,
     "upx": lambda source: unpack_upx(source.job, source.payload),

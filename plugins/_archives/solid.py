@@ -37,6 +37,17 @@ class Solid:
                 raise self._problem
             raise BadArchive(Reason.TRUNCATED, f"{len(view)} of {size} bytes are there")
 
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self._decoded().size
+
+    @property
+    def damaged(self) -> bool:
+        """True if an error ended it."""
+        self._decoded()
+        return self._problem is not None
+
     def _decoded(self) -> Body:
         if self._body is None:
             for other in self._shelf:
