@@ -15,6 +15,7 @@ from .cab import read_cab
 from .disk import read_disk
 from .dmg import LZFSE, dmg_partitions, read_dmg
 from .entry import Entry, trailing
+from .installshield import read_installshield
 from .iso import read_iso
 from .lzh import read_lzh
 from .nsis import read_nsis
@@ -95,6 +96,7 @@ READERS: dict[str, Reader] = {
     "vhdx": lambda source: read_vhdx(source.view),
     "disk": lambda source: read_disk(source.view),
     "dmg": _dmg,
+    "installshield": lambda source: read_installshield(source.view),
     "nsis": lambda source: read_nsis(source.payload, source.view, source.job),
     "squashfs": _squashfs,
     "rar": _rar,

@@ -50,9 +50,9 @@ class Decompress(Worker[DecompressOptions]):
 
     In process: zip (all usual methods, both encryptions), 7z, tar, gzip, bzip2, xz, lzma, zstd, lz4,
     brotli (by the name `.br`), compress (.Z), cpio, ar, deb, rpm, cab, arj, lzh, ace, xar, iso (Joliet,
-    Rock Ridge), udf, dmg, vhd, vhdx, disk images with partitions, squashfs, the data of NSIS installers.
-    By a program: rar (listed by 7-Zip, read by unar); wim, ntfs, fat, ext, hfs, apfs and the rare methods
-    of the others (7-Zip); upx.
+    Rock Ridge), udf, dmg, vhd, vhdx, disk images with partitions, squashfs, the data of NSIS and
+    InstallShield setup programs. By a program: rar (listed by 7-Zip, read by unar); wim, ntfs, fat, ext,
+    hfs, apfs and the rare methods of the others (7-Zip); upx.
 
     Members reach no file system. Links and devices are listed, not followed. A wrong password is
     `encrypted_archive`, never an empty file. What could be read of damaged data is kept.
