@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import io
+import string
 import struct
 import sys
 from collections.abc import Iterator
@@ -51,8 +52,24 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 def visible(name: str) -> str:
-    r"""A stream's name without control characters: the first one of `\5SummaryInformation` is `[5]`."""
+    r"""A stream's name without control characters: the first one of `\5SummaryInformation` is `[5]`.
+
+    Windows Installer packs two letters of a name into one, from U+3800 on; they are unpacked.
+    """
+    if name and all(_PACKED <= ord(one) <= _TABLE for one in name):
+        return "".join(map(_unpacked, name))
     return "".join(f"[{ord(one)}]" if ord(one) < 32 or 127 <= ord(one) < 160 else one for one in name)
+
+
+def _unpacked(letter: str) -> str:
+    value = ord(letter) - _PACKED
+    if value < 64 * 64:
+        return _LETTERS[value & 63] + _LETTERS[value >> 6]
+    return _LETTERS[value - 64 * 64] if value < 64 * 65 else "!"
+
+
+_PACKED, _TABLE = 0x3800, 0x4840  # the last one marks a table of the installer's database
+_LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase + "._"
 
 
 class Compound:

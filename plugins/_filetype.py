@@ -103,7 +103,7 @@ for _prefix, _type in (
     (b"DMS!", _kind("application/x-amiga-dms", "dms", "archive")),
     (b"DOS\0\0\0\0\0", _kind("application/x-amiga-disk", "adf", "archive")),
     (b"SZDD\x88\xf0\x27\x33", _kind("application/x-ms-compress", "szdd", "archive", "")),
-    (b"KWAJ\x88\xf0\x27\xd1", _kind("application/x-ms-compress", "szdd", "archive", "")),
+    (b"KWAJ\x88\xf0\x27\xd1", _kind("application/x-ms-compress", "kwaj", "archive", "")),
     (b"ISc(", _kind("application/x-installshield-cab", "iscab", "archive", "cab")),
     (b"\x7fELF", _kind("application/x-elf", "elf", "executable", "")),
     (b"\xca\xfe\xba\xbe", FAT),

@@ -24,6 +24,7 @@ from .rpm import read_rpm
 from .singles import read_single
 from .squashfs import read_squashfs, squashfs_method
 from .stream import read_stream
+from .szdd import read_szdd
 from .tar import read_tar
 from .udf import read_udf
 from .unix import read_ar, read_cpio
@@ -97,6 +98,7 @@ READERS: dict[str, Reader] = {
     "disk": lambda source: read_disk(source.view),
     "dmg": _dmg,
     "installshield": lambda source: read_installshield(source.view),
+    "szdd": lambda source: read_szdd(source.view, source.payload.name),
     "nsis": lambda source: read_nsis(source.payload, source.view, source.job),
     "squashfs": _squashfs,
     "rar": _rar,

@@ -49,7 +49,7 @@ class Decompress(Worker[DecompressOptions]):
     """Every archive and compression format below, one level at a time: the engine opens what is inside.
 
     In process: zip (all usual methods, both encryptions), 7z, tar, gzip, bzip2, xz, lzma, zstd, lz4,
-    brotli (by the name `.br`), compress (.Z), cpio, ar, deb, rpm, cab, arj, lzh, ace, xar, iso (Joliet,
+    brotli (by the name `.br`), compress (.Z), szdd, cpio, ar, deb, rpm, cab, arj, lzh, ace, xar, iso (Joliet,
     Rock Ridge), udf, dmg, vhd, vhdx, disk images with partitions, squashfs, the data of NSIS and
     InstallShield setup programs. By a program: rar (listed by 7-Zip, read by unar); wim, ntfs, fat, ext,
     hfs, apfs and the rare methods of the others (7-Zip); upx.

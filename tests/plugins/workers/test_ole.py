@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins._compound import Compound
+from plugins._compound import Compound, visible
 from plugins.workers.ole import Ole
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, payload, run
@@ -273,3 +273,15 @@ def test_damaged_files_end_in_emits_or_reasons(
 def test_any_bytes(content: bytes) -> None:
     """Arbitrary bytes behind the mark end in a reason or a result."""
     scan(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + content)
+
+
+@given(st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._", min_size=1), st.booleans())
+def test_names_of_windows_installer(name: str, table: bool) -> None:
+    """Two letters in one, from U+3800 on, come out as they were; other scripts' letters stay."""
+    letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._"
+    packed = "\u4840" if table else ""
+    for at in range(0, len(name), 2):
+        first, *second = (letters.index(one) for one in name[at : at + 2])
+        packed += chr(0x3800 + first + 64 * second[0]) if second else chr(0x4800 + first)
+    assert visible(packed) == ("!" if table else "") + name
+    assert visible("文" + packed) == "文" + packed
