@@ -267,7 +267,7 @@ def _packed_kind(head: bytes) -> FileType | None:
     """Archives whose mark stands behind something else."""
     if head[4:20] == b"\xef\xbe\xad\xdeNullsoftInst":
         return _kind("application/x-nsis", "nsis", "archive", "")
-    if _is_installshield(head):
+    if _INSTALLSHIELD.match(head):
         return _kind("application/x-installshield", "installshield", "archive", "")
     if head[20:24] == b"\xdc\xa7\xc4\xfd":
         return _kind("application/x-zoo", "zoo", "archive")
@@ -284,16 +284,11 @@ def _packed_kind(head: bytes) -> FileType | None:
     return None
 
 
-def _is_installshield(head: bytes) -> bool:
-    """What is behind a setup program: a mark, maybe behind a debugger's record, or a list in plain text."""
-    if head[:4] in (b"NB10", b"RSDS", b"Inst"):
-        return b"InstallShield\0" in head[:1024]
-    return _SETUP_LIST.match(head) is not None
-
-
-_SETUP_LIST = re.compile(
-    rb"[^\0-\x1f]{1,260}\0[^\0-\x1f]{1,260}\0\d{1,5}(?:\.\d{1,5}){3}\0\d{1,10}\0"
-)  # a file's name, path, version, size
+# behind a setup program: a mark, maybe behind a debugger's record; or a file's name, path, version, size
+_INSTALLSHIELD = re.compile(
+    rb"(?:(?:NB10|RSDS).{1,1000}?)?InstallShield\0|(?:[^\0-\x1f]{1,260}\0){2}\d{1,5}(?:\.\d{1,5}){3}\0\d{1,10}\0",
+    re.DOTALL,
+)
 _KOLY = b"koly\0\0\0\4\0\0\2\0"
 _DMG = _kind("application/x-apple-diskimage", "dmg", "archive")
 _NTFS = _kind("application/x-ntfs-image", "ntfs", "archive", "img")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -9,6 +10,18 @@ import pytest
 
 from tests import emulators, gcs, servers
 from tests.postgres import postgres
+
+_THRESHOLD = gc.get_threshold()
+
+
+@pytest.fixture(autouse=True)
+def _collector() -> Iterator[None]:
+    """Functions let garbage lie (`ahead`, `bootstrap.settled`); here who made it collects it soon."""
+    yield
+    if gc.get_threshold() != _THRESHOLD or not gc.isenabled():
+        gc.set_threshold(*_THRESHOLD)
+        gc.enable()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

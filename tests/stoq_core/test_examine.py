@@ -177,7 +177,10 @@ def test_time_in_which_a_worker_is_paused_is_not_its_own() -> None:
     source = Source({"b": worker(breeds_slowly)}, always=["b"])
 
     class Slow(Steps):
+        """Takes its time with each."""
+
         def emit(self, plugin: str, emit: Any) -> None:
+            """Kept, after a while."""
             super().emit(plugin, emit)
             time.sleep(0.06)
 

@@ -125,7 +125,7 @@ def test_results_are_kept_and_found(home: Path, tmp_path: Path) -> None:
         (["scan", "--max-depth", "x", "FILE"], "stoq scan --help"),
         (["scan"], "PATH"),
         (["scna", "FILE"], "Did you mean 'scan'"),
-        (["rules", "chekc"], "stoq rules --help"),
+        (["rules", "check_all"], "stoq rules --help"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], says: str, home: Path, tmp_path: Path) -> None:
