@@ -8,12 +8,12 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 from stoq_core.errors import Reason
 
 from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, trailing
+from .singles import inflated_parts
 
 _MARK = b"InstallShield\0"
 _MARK_WITHIN = 1_024  # a debugger's record may stand before it
@@ -95,14 +95,4 @@ def _inflated(chunks: Chunks) -> Chunks:
         yield first
         yield from chunks
         return
-    decoder = zlib.decompressobj()
-    for chunk in itertools.chain((first,), chunks):
-        data: bytes | memoryview = chunk
-        while data:
-            try:
-                yield decoder.decompress(data, CHUNK_BYTES)
-            except zlib.error as error:
-                raise BadArchive(Reason.CORRUPT, f"the compressed data is damaged: {error}") from None
-            data = decoder.unconsumed_tail
-    if not decoder.eof:
-        raise BadArchive(Reason.TRUNCATED, "the compressed data ends in the middle")
+    yield from inflated_parts(itertools.chain((first,), chunks))

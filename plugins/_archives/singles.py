@@ -9,7 +9,7 @@ from typing import Any
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
-from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member
+from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, sliced
 from .lzw import unlzw
 from .stream import decompressed, inner_name
 
@@ -42,18 +42,21 @@ def is_brotli(view: memoryview) -> bool:
 
 def inflated(view: memoryview) -> Chunks:
     """A zlib stream (RFC 1950) within another format."""
-    decoder, at = zlib.decompressobj(), 0
+    return inflated_parts(sliced(view))
+
+
+def inflated_parts(parts: Iterator[bytes | memoryview]) -> Chunks:
+    """The same where it comes in parts; what stands behind its end is not looked at."""
+    decoder, data = zlib.decompressobj(), next(parts, b"")
     while not decoder.eof:
-        data = decoder.unconsumed_tail or bytes(view[at : at + CHUNK_BYTES])
-        if not decoder.unconsumed_tail:
-            at += len(data)
         try:
             out = decoder.decompress(data, CHUNK_BYTES)
         except zlib.error as error:
             raise BadArchive(Reason.CORRUPT, f"the compressed data is damaged: {error}") from None
         if out:
             yield out
-        elif not data and not decoder.eof:
+        data = decoder.unconsumed_tail or (b"" if out else next(parts, b""))
+        if not out and not data and not decoder.eof:
             raise BadArchive(Reason.TRUNCATED, "the compressed data ends in the middle")
 
 

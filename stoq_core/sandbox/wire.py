@@ -260,13 +260,6 @@ class Channel:
         if self._bell is not None and not self._bell.heard():
             self._end_bell()
 
-    def _header(self, most: int) -> tuple[int, int] | None:
-        held = len(self._buffer) - self._at - _HEADER.size
-        if held < 0:
-            return None
-        size, kind, _ = _HEADER.unpack_from(self._buffer, self._at)
-        return (size, kind) if size <= min(held, most) else None
-
     def _fill(self, size: int, until: float | None) -> None:
         while len(self._buffer) - self._at < size:
             chunk = self._read(_READ_BYTES, until)

@@ -71,6 +71,15 @@ def test_encoded(flags: int, packed: bool, before: bytes) -> None:
     assert ran.contents == FILES
 
 
+@pytest.mark.parametrize("more", [0, 1, 100, 257, 258, 259, 515])
+def test_the_last_bytes_of_what_is_packed_tight(more: int) -> None:
+    """What zlib still holds when all of its input is used comes out, too."""
+    content = bytes(512 * 1024 + more)
+    ran = unpack(encoded({"a": content}))
+    assert not ran.reasons
+    assert ran.contents == {"a": content}
+
+
 @pytest.mark.parametrize("content", [plain(FILES), encoded(FILES)], ids=["plain", "encoded"])
 def test_cut_short_and_damaged(content: bytes) -> None:
     """A reason, and what came before."""
