@@ -15,7 +15,6 @@ from stoq_core.errors import ConfigError
 from stoq_core.sandbox import spawn
 
 if TYPE_CHECKING:  # what is imported once the sandbox has begun
-    from stoq_core.executor import Executor
     from stoq_core.pipeline import Broker, Pipeline
     from stoq_core.registry import Plugins, Registry
 
@@ -102,7 +101,7 @@ def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
     scratch = _scratch(config)
     if config.sandbox.mode == "process":
         return _sandboxed(config, found, scratch)
-    from stoq_core.pipeline import Pipeline
+    from stoq_core.pipeline import Pipeline, in_process
     from stoq_core.registry import Plugins
 
     spawn.drop()
@@ -111,20 +110,10 @@ def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
     broker = _broker(config, found)
     made = [*plugins.dispatchers, *plugins.loaded()]
     warnings = tuple(dict.fromkeys(line for one in made for line in one.warnings()))
-    executor = _inline(config, plugins)
+    executor = in_process(plugins, config.scan.threads)
     return Pipeline(
         config, plugins, executor, broker, ruleset=_ruleset(plugins), warnings=warnings, scratch=scratch
     )
-
-
-def _inline(config: Config, plugins: Plugins) -> Executor:
-    if config.scan.threads <= 1:
-        from stoq_core.executor import Inline
-
-        return Inline(plugins)
-    from stoq_core.threads import Threads
-
-    return Threads(plugins, config.scan.threads)
 
 
 def _sandboxed(config: Config, found: Registry | None, scratch: Path | None) -> Pipeline:

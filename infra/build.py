@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from plugins._rules import SHIPPED, build_ruleset  # noqa: E402 - found by the line above
+from plugins._rules.rulesets import SHIPPED, build_ruleset  # noqa: E402 - found by the line above
 from stoq_core.plugin import KINDS  # noqa: E402
 
 MOST_BYTES = 250 * 1000 * 1000

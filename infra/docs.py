@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from plugins._attack_names import NAMES
-from plugins._rule_split import split
-from plugins._rules import ROUTING, SHIPPED, compile_sources, read_sources
-from plugins._yara import meta_of, score, words
+from plugins._rules.attack_names import NAMES
+from plugins._rules.rulesets import ROUTING, SHIPPED, compile_sources, read_sources
+from plugins._rules.split import split
+from plugins._rules.yara import meta_of, score, words
 from stoq_core.describe import UNSET, Field, does, explains, fields, parts, says
 from stoq_core.plugin import KINDS, Plugin, Worker
 from stoq_core.registry import Registry

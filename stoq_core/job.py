@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from .account import Account
 from .body import Body, BodyWriter, as_chunks
 from .errors import ErrorReport, PluginError, Reason, Unread
 from .limits import Budget, Deadline, MiB
@@ -65,10 +66,12 @@ class Job:
     """What a worker may use while it works on one payload; counts what it spends."""
 
     __slots__ = (
+        "_account",
         "_budget",
         "_errors",
         "_results",
         "_scratch",
+        "_size",
         "_tools",
         "_unread",
         "deadline",
@@ -88,8 +91,9 @@ class Job:
         passwords: Iterable[str] = (),
         scratch: Path | None = None,
         tools: ToolRunner | None = None,
+        size: int = 0,
     ) -> None:
-        """`results` are those of the workers that ran before, by name."""
+        """`results` are those of the workers that ran before, by name; `size` is the payload's, in bytes."""
         self.plugin = plugin
         self.deadline = deadline
         self.dispatch_meta = list(dispatch_meta)
@@ -100,6 +104,21 @@ class Job:
         self._unread: list[Unread] = []
         self._scratch = scratch
         self._tools = tools
+        self._size = size
+        self._account: Account | None = None
+
+    @property
+    def account(self) -> Account:
+        """Where an opener claims each range of its payload; what is left becomes children when it ends."""
+        if self._account is None:
+            self._account = Account(self._size)
+        return self._account
+
+    def unclaimed(self, view: memoryview) -> Iterator[Child]:
+        """A child a range that an account was opened for but nobody claimed; none without an account."""
+        if self._account is not None:
+            for gap in self._account.gaps(view):
+                yield self.child([view[gap.offset : gap.offset + gap.size]], name=gap.name, offset=gap.offset)
 
     def child(
         self,
@@ -226,6 +245,11 @@ class Job:
     def bytes_left(self) -> int:
         """How many bytes the next child may have."""
         return self._budget.room()[0]
+
+    @property
+    def has_account(self) -> bool:
+        """True if the worker has opened an account of its payload."""
+        return self._account is not None
 
     @property
     def has_reports(self) -> bool:

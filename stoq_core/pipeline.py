@@ -12,16 +12,17 @@ import msgspec
 
 from .body import Body
 from .config import Config
-from .emits import EmitChecker
-from .engine import Engine
 from .errors import ErrorReport, PluginError, Reason, StoreError, Unread
-from .executor import Executor
 from .job import Finding, On
-from .known import PluginIndex
 from .limits import Budget, Deadline
 from .payload import ObjectRef, Payload, PayloadMeta, Request, RequestMeta, root_id, scan_id_for
 from .plugin import ArchiveContext, Archiver, Connector, Decorator
+from .registry import Plugins
 from .response import FoundIn, PayloadReport, ScanResponse, Stats
+from .scan.engine import Engine
+from .scan.executor import Executor
+from .scan.plugin_facts import PluginIndex
+from .scan.validation import EmitChecker
 from .values import plain_text
 from .verdict import judge, judge_payload
 
@@ -48,6 +49,17 @@ class Broker(msgspec.Struct, kw_only=True):
 
 def _utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+def in_process(plugins: Plugins, threads: int) -> Executor:
+    """The executor without a sandbox: `threads` examinations of a request side by side in this process."""
+    if threads <= 1:
+        from .scan.executor import Inline
+
+        return Inline(plugins)
+    from .scan.threads import Threads
+
+    return Threads(plugins, threads)
 
 
 class Pipeline:

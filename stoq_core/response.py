@@ -113,9 +113,3 @@ class ScanResponse(msgspec.Struct, kw_only=True):
     def complete(self) -> bool:
         """True when every byte was examined."""
         return self.verdict is not None and self.verdict.complete
-
-    def documents(self) -> list[dict[str, Any]]:
-        """One flat document a payload, rounds merged, in linear time."""
-        from .render import flat_documents
-
-        return flat_documents(self)

@@ -73,6 +73,7 @@ def job(
         dispatch_meta=dispatch_meta,
         passwords=passwords,
         tools=LocalTools(),
+        size=input_bytes,
     )
 
 
@@ -141,6 +142,8 @@ def run(plugin: Plugin[Any], on: Payload | bytes, **job_arguments: Any) -> Ran:
             raise TypeError(msg)
         for emit in emits:
             ran.add(emit)
+        for child in work.unclaimed(target.view()):
+            ran.add(child)
     except PluginError as error:
         ran.error = error
     for report in work.drain():

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stoq_core.book import Scanned
-from stoq_core.engine import Engine
 from stoq_core.errors import PluginLoadError
-from stoq_core.executor import Inline
-from stoq_core.journal import Journal, Listener
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.options import Options
 from stoq_core.payload import Payload, PayloadMeta, Request
 from stoq_core.plugin import Dispatcher, Worker
-from stoq_core.threads import Threads
+from stoq_core.scan.engine import Engine
+from stoq_core.scan.executor import Inline
+from stoq_core.scan.journal import Journal, Listener
+from stoq_core.scan.report import Scanned
+from stoq_core.scan.threads import Threads
 from stoq_core.tools import LocalTools
 
 SCAN_ID = "11111111-1111-4111-8111-111111111111"

@@ -102,7 +102,7 @@ def settings_in_force(config_file: Path | None, overrides: Iterable[tuple[str, A
 
 def rules_check(paths: list[Path]) -> int:
     """Name the bad rules; 2 if there are any."""
-    from plugins._rules import compile_sources, read_sources
+    from plugins._rules.rulesets import compile_sources, read_sources
 
     made = compile_sources(read_sources(paths))
     _bad(made.bad)
@@ -113,7 +113,7 @@ def rules_check(paths: list[Path]) -> int:
 
 def rules_build(paths: list[Path], out: Path) -> int:
     """Build a ruleset; 2 if any rule was left out."""
-    from plugins._rules import build_ruleset
+    from plugins._rules.rulesets import build_ruleset
 
     target, made = build_ruleset(paths, out)
     _bad(made.bad)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from plugins._azure_blob import Container, ContainerOptions, container
-from plugins._objects import LIBRARIES, archive_key
+from plugins._stores.azure_blob import Container, ContainerOptions, container
+from plugins._stores.objects import LIBRARIES, archive_key
 from stoq_core.errors import Reason, StoreError
 from stoq_core.options import about
 from stoq_core.payload import ObjectRef, Payload

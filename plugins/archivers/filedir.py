@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._files import write_whole
+from plugins._stores.files import write_whole
 from stoq_core.body import BodyWriter, read_chunks
 from stoq_core.errors import Reason, StoreError
 from stoq_core.options import Options, about

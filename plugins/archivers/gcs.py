@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from plugins._gcs import Bucket, BucketOptions
-from plugins._objects import LIBRARIES, archive_key
+from plugins._stores.gcs import Bucket, BucketOptions
+from plugins._stores.objects import LIBRARIES, archive_key
 from stoq_core.errors import ConfigError
 from stoq_core.options import about
 from stoq_core.payload import ObjectRef, Payload

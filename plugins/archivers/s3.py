@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from plugins._objects import LIBRARIES, Objects, archive_key, representable
-from plugins._s3 import BucketOptions, fetch_by_sdk, objects
+from plugins._stores.objects import LIBRARIES, Objects, archive_key, representable
+from plugins._stores.s3 import BucketOptions, fetch_by_sdk, objects
 from stoq_core.errors import ConfigError
 from stoq_core.options import about
 from stoq_core.payload import ObjectRef, Payload

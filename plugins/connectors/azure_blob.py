@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from plugins._azure_blob import ContainerOptions, container
-from plugins._objects import LIBRARIES, DocumentStore
+from plugins._stores.azure_blob import ContainerOptions, container
+from plugins._stores.objects import LIBRARIES, DocumentStore
 from stoq_core.plugin import Connector
 from stoq_core.response import ScanResponse
 from stoq_core.store import Summary

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._azure_identity import LIBRARIES, identity
+from plugins._stores.azure_identity import LIBRARIES, identity
 from stoq_core.errors import StoreError
 from stoq_core.limits import MiB
 from stoq_core.options import Options, Secret, about

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._files import write_whole
+from plugins._stores.files import write_whole
 from stoq_core.errors import StoreError
 from stoq_core.options import Options, about
 from stoq_core.plugin import Connector

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from plugins._postgres_tables import MIGRATIONS
+from plugins._stores.postgres_tables import MIGRATIONS
 from stoq_core.errors import ConfigError, StoreError
 from stoq_core.options import Options, Secret, about
 from stoq_core.plugin import Connector

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from plugins._attack_names import NAMES
+from plugins._rules.attack_names import NAMES
 from stoq_core.options import Options
 from stoq_core.plugin import Decorator
 from stoq_core.response import ScanResponse

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._filetype import kind_of
-from plugins._matchers import Condition, condition
+from plugins._formats.filetype import kind_of
+from plugins._rules.matchers import Condition, condition
 from stoq_core.errors import ConfigError
 from stoq_core.job import Archive, Dispatch, Finding, Job
 from stoq_core.options import Options, about, build

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._filetype import by_name, kind_of
+from plugins._formats.filetype import by_name, kind_of
 from stoq_core.errors import ConfigError, Reason
 from stoq_core.job import Dispatch, Job
 from stoq_core.options import Options, about, build

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._trid import TOOL_ERRORS, TridOptions, guesses
+from plugins._rules.trid import TOOL_ERRORS, TridOptions, guesses
 from stoq_core.job import Dispatch, Job
 from stoq_core.options import about
 from stoq_core.payload import Payload

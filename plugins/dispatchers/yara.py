@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from plugins._yara import YaraOptions, describe, left_out, matching, ruleset, words
+from plugins._rules.yara import YaraOptions, describe, left_out, matching, ruleset, words
 from stoq_core.job import Archive, Dispatch, Job
 from stoq_core.payload import Payload
 from stoq_core.plugin import Dispatcher

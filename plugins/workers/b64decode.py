@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from plugins._mz import is_executable
+from plugins._formats.executables.mz import is_executable
 from stoq_core.errors import Reason
 from stoq_core.job import Job
 from stoq_core.options import Options, about

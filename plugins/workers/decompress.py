@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._archives.by_tool import read_by_7z
-from plugins._archives.detect import detect
-from plugins._archives.entry import BadArchive, Entry, Member, WrongPassword
-from plugins._archives.readers import READERS, Source
-from plugins._archives.sevenzip import SevenZip, end_of_7z
-from plugins._archives.zip import open_zip, read_zip
+from plugins._formats.archives.by_tool import read_by_7z
+from plugins._formats.archives.detect import detect
+from plugins._formats.archives.entry import BadArchive, Entry, Member, WrongPassword
+from plugins._formats.archives.readers import READERS, Source
+from plugins._formats.archives.sevenzip import SevenZip, end_of_7z
+from plugins._formats.archives.zip import open_zip, read_zip
 from stoq_core.body import BodyWriter
 from stoq_core.errors import LimitReached, PluginError, Reason
 from stoq_core.job import Child, Job

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._entropy import Measure, borrow, give_back
+from plugins._text.entropy import Measure, borrow, give_back
 from stoq_core.job import Job
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload

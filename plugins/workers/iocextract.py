@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._iocs import Suffixes, find
+from plugins._text.iocs import Suffixes, find
 from stoq_core.errors import ConfigError
 from stoq_core.job import Job
 from stoq_core.limits import MiB

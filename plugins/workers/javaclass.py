@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._javaclass import (
+from plugins._formats.executables.javaclass import (
     CLASS_FLAGS,
     FIELD_FLAGS,
     METHOD_FLAGS,
@@ -17,7 +17,7 @@ from plugins._javaclass import (
     members,
     pretty_member,
 )
-from plugins._room import Room
+from plugins._text.room import Room
 from stoq_core.errors import PluginError
 from stoq_core.job import Job
 from stoq_core.options import Options, about

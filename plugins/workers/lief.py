@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from plugins._lief import elf, library, macho, pe, source
-from plugins._lief.facts import BinaryFacts, Reading
-from plugins._room import Room
+from plugins._formats.executables.lief import elf, library, macho, pe, source
+from plugins._formats.executables.lief.facts import BinaryFacts, Reading
+from plugins._text.room import Room
 from stoq_core.errors import PluginError, Reason
 from stoq_core.job import Job
 from stoq_core.options import Options, about

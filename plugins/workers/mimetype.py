@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from plugins._filetype import UNKNOWN, FileType, kind_of
+from plugins._formats.filetype import UNKNOWN, FileType, kind_of
 from stoq_core.errors import ConfigError
 from stoq_core.job import Job
 from stoq_core.options import Options, about

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._compound import BadCompound, Compound
-from plugins._iocs import Suffixes, find
-from plugins._macro_words import Flags, Words
-from plugins._office_parts import Found, compounds
-from plugins._vba import Module, read
-from plugins._vba_strings import decoded
+from plugins._formats.office.compound import BadCompound, Compound
+from plugins._formats.office.macro_words import Flags, Words
+from plugins._formats.office.parts import Found, compounds
+from plugins._formats.office.vba import Module, read
+from plugins._formats.office.vba_strings import decoded
+from plugins._text.iocs import Suffixes, find
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.options import Options, about

@@ -8,11 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins import _properties
-from plugins._compound import MAGIC, Compound, Entry
-from plugins._names import PACKED_FINDINGS, name_findings
-from plugins._native import ole10_native
-from plugins._office import (
+from plugins._formats.office import properties
+from plugins._formats.office.compound import MAGIC, Compound, Entry
+from plugins._formats.office.encryption import (
     Locked,
     decrypt,
     encryption,
@@ -20,6 +18,8 @@ from plugins._office import (
     presentation_packages,
     sizes_hold,
 )
+from plugins._formats.office.native import ole10_native
+from plugins._text.names import PACKED_FINDINGS, name_findings
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
@@ -111,7 +111,7 @@ class Ole(Worker[OleOptions]):
         for name in ("\x05SummaryInformation", "\x05DocumentSummaryInformation"):
             entry = compound.find(name)
             if entry is not None:
-                result.properties |= _properties.read(compound.read(entry, _PROPERTIES_BYTES))
+                result.properties |= properties.read(compound.read(entry, _PROPERTIES_BYTES))
 
     def _streams(self, compound: Compound, payload: Payload, job: Job) -> Iterator[Any]:
         room = payload.size + 4_096

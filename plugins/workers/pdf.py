@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._names import NAME_FINDINGS, name_findings
-from plugins._pdf.damage import Meter
-from plugins._pdf.parts import Parts
-from plugins._pdf.scan import Document
-from plugins._pdf.seen import KEYWORDS, Seen, text
+from plugins._formats.pdf.damage import Meter
+from plugins._formats.pdf.parts import Parts
+from plugins._formats.pdf.scan import Document
+from plugins._formats.pdf.seen import KEYWORDS, Seen, text
+from plugins._text.names import NAME_FINDINGS, name_findings
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.options import Options, about

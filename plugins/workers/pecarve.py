@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, NamedTuple
 
-from plugins._filetype import identify
+from plugins._formats.filetype import identify
 from stoq_core.job import Job
 from stoq_core.limits import MiB
 from stoq_core.options import Options, about

@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from plugins._pe import authenticode, directories
-from plugins._pe.image import (
+from plugins._formats.executables.pe import authenticode, directories
+from plugins._formats.executables.pe.image import (
     Image,
     RichHeader,
     Section,
@@ -19,7 +19,7 @@ from plugins._pe.image import (
     sections,
     utc,
 )
-from plugins._room import Room
+from plugins._text.room import Room
 from stoq_core.errors import Reason
 from stoq_core.job import Job
 from stoq_core.limits import Limits, MiB
@@ -141,7 +141,7 @@ class Peinfo(Worker[PeinfoOptions]):
         """Import the libraries."""
         import pefile  # noqa: F401 - warmed before the fork
 
-        from plugins._lief import library
+        from plugins._formats.executables.lief import library
 
         library()
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._compound import MAGIC
-from plugins._names import PACKED_FINDINGS, name_findings
-from plugins._native import Embedded, clean, ole1, package
-from plugins._rtf import RtfData, RtfReader, Words
+from plugins._formats.office.compound import MAGIC
+from plugins._formats.office.native import Embedded, clean, ole1, package
+from plugins._formats.office.rtf import RtfData, RtfReader, Words
+from plugins._text.names import PACKED_FINDINGS, name_findings
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.options import Options, about

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._iocs import Suffixes, find
-from plugins._mail import (
+from plugins._formats.mail.headers import Address, Authentication, Hop, addresses, authentication, hop, moment
+from plugins._formats.mail.message import (
     Decoded,
     MailPart,
     body_of,
@@ -25,9 +25,9 @@ from plugins._mail import (
     to_text,
     uuencoded,
 )
-from plugins._mail_headers import Address, Authentication, Hop, addresses, authentication, hop, moment
-from plugins._names import NAME_FINDINGS, name_findings
-from plugins._passwords import candidates
+from plugins._text.iocs import Suffixes, find
+from plugins._text.names import NAME_FINDINGS, name_findings
+from plugins._text.passwords import candidates
 from stoq_core.errors import LimitReached, PluginError, Reason
 from stoq_core.job import Finding, Hint, Job
 from stoq_core.limits import KiB, Limits, MiB

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from plugins._lief import library, source
+from plugins._formats.executables.lief import library, source
 from stoq_core.job import Job
 from stoq_core.options import Options
 from stoq_core.payload import Payload

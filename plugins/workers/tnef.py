@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from plugins import _tnef
-from plugins._names import NAME_FINDINGS, name_findings
-from plugins._native import base_name, clean
+from plugins._formats.mail import tnef
+from plugins._formats.office.native import base_name, clean
+from plugins._text.names import NAME_FINDINGS, name_findings
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
@@ -63,7 +63,7 @@ class TnefResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 class Tnef(Worker[TnefOptions]):
     """Attachments, the text, HTML and RTF bodies, and embedded messages (as TNEF again) are children."""
 
-    accepts = Accepts(magic=(_tnef.SIGNATURE,))
+    accepts = Accepts(magic=(tnef.SIGNATURE,))
     errors = {
         "checksum": "an attribute whose checksum does not hold; it is read all the same",
         "corrupt": "properties or a body that are damaged",
@@ -112,7 +112,7 @@ class _Message:
 
     def children(self, view: memoryview) -> Iterator[Any]:
         """Every body and attachment, and what stands behind the last attribute."""
-        for one in _tnef.attributes(view):
+        for one in tnef.attributes(view):
             if isinstance(one, int):
                 yield from self._finished()
                 yield from self._behind(view[one:])
@@ -128,19 +128,19 @@ class _Message:
         if self._bad_sums:
             self.job.error("checksum", f"{self._bad_sums} attributes whose checksum does not hold")
 
-    def _check(self, one: _tnef.Attribute) -> None:
+    def _check(self, one: tnef.Attribute) -> None:
         if not one.whole:
             self.job.error("truncated", f"the file ends in attribute {one.id:08x}")
             self.job.unread(Reason.TRUNCATED, "the TNEF ends in an attribute")
         elif not one.checked:
             self._bad_sums += 1
 
-    def _message(self, one: _tnef.Attribute) -> Iterator[Any]:
+    def _message(self, one: tnef.Attribute) -> Iterator[Any]:
         if one.id == _CODEPAGE:
             self.codec = _codec(int.from_bytes(one.data[:4], "little"))
             self.result.codepage = self.codec
         elif one.id in _DATES:
-            self.result.properties.setdefault(_DATES[one.id], _tnef.date(one.data))
+            self.result.properties.setdefault(_DATES[one.id], tnef.date(one.data))
         elif one.id in _ATTRIBUTES:
             self.result.properties.setdefault(_ATTRIBUTES[one.id], self._text(one.data[:4_096]))
         elif one.id == _TEXT_BODY and len(one.data):
@@ -149,12 +149,12 @@ class _Message:
             yield from self._properties(one.data)
 
     def _properties(self, view: memoryview) -> Iterator[Any]:
-        found, whole = _tnef.properties(view)
+        found, whole = tnef.properties(view)
         if not whole:
             self._damaged("the message's properties are damaged")
         for one in found:
             if one.id == _RTF and one.values:
-                text, whole = _tnef.rtf(one.values[0], min(self.job.bytes_left, 16 * MiB))
+                text, whole = tnef.rtf(one.values[0], min(self.job.bytes_left, 16 * MiB))
                 if not whole:
                     self._damaged("the RTF body is damaged or too long")
                 if text:
@@ -166,8 +166,8 @@ class _Message:
             else:
                 self._keep(one)
 
-    def _keep(self, one: _tnef.Property) -> None:
-        value = _tnef.value(one, self.codec)
+    def _keep(self, one: tnef.Property) -> None:
+        value = tnef.value(one, self.codec)
         if value in (None, ""):
             return
         value = value[:4_096] if isinstance(value, str) else value
@@ -176,7 +176,7 @@ class _Message:
         elif one.id in _PROPERTIES:
             self.result.properties[_PROPERTIES[one.id]] = value
 
-    def _attachment(self, one: _tnef.Attribute) -> None:
+    def _attachment(self, one: tnef.Attribute) -> None:
         current = self._current = self._current or _Attachment()
         if one.id == _TITLE:
             current.title = self._text(one.data[:2_048])
@@ -187,17 +187,17 @@ class _Message:
         elif one.id == _META:
             current.rendering = one.data
         elif one.id == _ATTACHMENT:
-            found, whole = _tnef.properties(one.data)
+            found, whole = tnef.properties(one.data)
             if not whole:
                 self._damaged("an attachment's properties are damaged")
             for each in found:
                 self._attached(current, each)
 
-    def _attached(self, current: _Attachment, one: _tnef.Property) -> None:
+    def _attached(self, current: _Attachment, one: tnef.Property) -> None:
         if one.id == 0x3701 and one.values:
             current.object = one.values[0]
             return
-        value = _tnef.value(one, self.codec)
+        value = tnef.value(one, self.codec)
         if not isinstance(value, str) or one.id == -1:
             return
         if one.id == 0x3707:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from plugins._trid import TOOL_ERRORS, Guess, TridOptions, guesses
+from plugins._rules.trid import TOOL_ERRORS, Guess, TridOptions, guesses
 from stoq_core.job import Job
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._mz import is_executable
+from plugins._formats.executables.mz import is_executable
 from stoq_core.errors import ConfigError
 from stoq_core.job import Job
 from stoq_core.limits import Limits

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._archives.detect import detect
-from plugins._zip_records import (
+from plugins._formats.archives.detect import detect
+from plugins._formats.archives.zip_records import (
     LOCAL,
     CentralRecord,
     EndRecord,

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from plugins._rules import ROUTING
-from plugins._yara import YaraMatch, YaraOptions, left_out, matches, ruleset, score, words
+from plugins._rules.rulesets import ROUTING
+from plugins._rules.yara import YaraMatch, YaraOptions, left_out, matches, ruleset, score, words
 from stoq_core.job import Finding, Job
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker

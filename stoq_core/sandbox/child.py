@@ -13,15 +13,15 @@ from typing import Any
 
 import msgspec
 
-from stoq_core import guarded
 from stoq_core.body import Body
 from stoq_core.errors import PluginError
-from stoq_core.examine import Task, examine
 from stoq_core.job import Child
-from stoq_core.journal import Journal, Listener
 from stoq_core.limits import Deadline, MiB
 from stoq_core.payload import Payload, PayloadMeta
 from stoq_core.registry import Plugins
+from stoq_core.scan import guarded
+from stoq_core.scan.examine import Task, examine
+from stoq_core.scan.journal import Journal, Listener
 from stoq_core.tools import ToolCall, ToolRun
 from stoq_core.watchdog import Overtime
 

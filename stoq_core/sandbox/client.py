@@ -25,10 +25,10 @@ from .protect import PROTECTIONS, make_opaque
 from .seats import EarlyBytes, Seat, Seats
 
 if TYPE_CHECKING:
-    from stoq_core.examine import Ahead, PluginSource, Task
-    from stoq_core.executor import Inline
-    from stoq_core.journal import Journal, Listener
     from stoq_core.payload import Payload
+    from stoq_core.scan.examine import Ahead, PluginSource, Task
+    from stoq_core.scan.executor import Inline
+    from stoq_core.scan.journal import Journal, Listener
 
     from .toolbox import Toolbox
 
@@ -170,7 +170,7 @@ class Sandbox:
 
     def attend(self, broker: PluginSource) -> None:
         """The plugins of the broker's own, for the last round of each payload."""
-        from stoq_core.executor import Inline
+        from stoq_core.scan.executor import Inline
 
         self._broker = Inline(broker)
 

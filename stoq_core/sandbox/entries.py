@@ -8,12 +8,12 @@ from typing import Any
 
 from stoq_core import errors
 from stoq_core.body import Body
-from stoq_core.emits import EmitChecker
 from stoq_core.errors import ErrorReport, PluginError, Reason, StoqError
 from stoq_core.job import Archive, Child, Dispatch, Finding, Hint
-from stoq_core.journal import Journal
 from stoq_core.limits import Budget
 from stoq_core.payload import PayloadMeta
+from stoq_core.scan.journal import Journal
+from stoq_core.scan.validation import EmitChecker
 
 from . import messages as wire
 from .wire import Malformed

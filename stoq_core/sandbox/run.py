@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from stoq_core.body import Body, BodyWriter, anonymous_file, seal, write_all
 from stoq_core.errors import Reason
-from stoq_core.examine import Task
-from stoq_core.journal import Journal, Listener
+from stoq_core.scan.examine import Task
+from stoq_core.scan.journal import Journal, Listener
 from stoq_core.values import plain_text
 
 from . import messages as wire

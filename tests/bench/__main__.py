@@ -27,17 +27,17 @@ import yara_x
 
 from handlers import bootstrap
 from handlers.local.samples import bomb
-from plugins._entropy import Measure
-from plugins._filetype import UNKNOWN, identify
-from plugins._yara import ruleset
+from plugins._formats.filetype import UNKNOWN, identify
+from plugins._rules.yara import ruleset
+from plugins._text.entropy import Measure
 from plugins.workers.mimetype import _by_puremagic
-from stoq_core.examine import Task, examine
-from stoq_core.journal import Listener
 from stoq_core.limits import Deadline, MiB, RequestLimits
 from stoq_core.payload import Payload, Request
 from stoq_core.pipeline import Pipeline, payload_of
 from stoq_core.render import encode, flat_documents
 from stoq_core.response import ScanResponse
+from stoq_core.scan.examine import Task, examine
+from stoq_core.scan.journal import Listener
 from tests.bench import sandboxed
 from tests.kit import Source, worker
 

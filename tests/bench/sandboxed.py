@@ -87,7 +87,7 @@ def starts() -> None:
     )
     bare = "import msgspec, tomllib, uuid, hashlib; hashlib.sha256(b'x')"
     rules = (
-        f"{bare}; import yara_x, puremagic; from plugins._yara import ruleset;"
+        f"{bare}; import yara_x, puremagic; from plugins._rules.yara import ruleset;"
         "yara_x.Scanner(ruleset('').rules).scan(b'x')"
     )
     few: dict[str, Any] = {"scan.always": ["hash"], "scan.dispatchers": []}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra.docs import CATALOGUE, FINDINGS, Row, catalogue, findings, findings_text
-from plugins._rules import SHIPPED, compile_sources, read_sources
-from plugins._yara import meta_of, score
+from plugins._rules.rulesets import SHIPPED, compile_sources, read_sources
+from plugins._rules.yara import meta_of, score
 from stoq_core.registry import Registry
 
 REGISTRY = Registry(SHIPPED.parent / "plugins")

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins import _rules
-from plugins._rule_split import decode, split
-from plugins._rules import (
+from plugins._rules import rulesets
+from plugins._rules.rulesets import (
     SHIPPED,
     Ruleset,
     build_ruleset,
@@ -24,7 +23,8 @@ from plugins._rules import (
     load_ruleset,
     read_sources,
 )
-from plugins._yara import left_out, ruleset
+from plugins._rules.split import decode, split
+from plugins._rules.yara import left_out, ruleset
 from stoq_core.errors import RulesError
 
 
@@ -246,7 +246,7 @@ def test_an_artefact_gives_the_same_rules(tmp_path: Path) -> None:
 
 def test_an_artefact_needs_no_sources_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle carries the artefact alone: the shipped rules are then that one."""
-    monkeypatch.setattr(_rules, "SHIPPED", tmp_path)
+    monkeypatch.setattr(rulesets, "SHIPPED", tmp_path)
     file = built(tmp_path)
     (tmp_path / "own.yar").unlink()
     file.parent.rename(tmp_path / "build")
@@ -255,7 +255,7 @@ def test_an_artefact_needs_no_sources_beside_it(tmp_path: Path, monkeypatch: pyt
 
 def test_a_stale_build_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shipped rules that changed behind their build are compiled anew."""
-    monkeypatch.setattr(_rules, "SHIPPED", tmp_path)
+    monkeypatch.setattr(rulesets, "SHIPPED", tmp_path)
     built(tmp_path).parent.rename(tmp_path / "build")
     assert names(load_ruleset("")) == ["good1", "good2"]
     (tmp_path / "own.yar").write_text(LAST)
@@ -268,11 +268,11 @@ def test_another_yara_x_compiles_the_sources_and_says_so(
     """No compiled form for this version: the same rules, with a warning; a new build keeps both forms."""
     file = built(tmp_path)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "stoq.rules"):
-        patch.setattr(_rules, "_version", lambda: "99.0")
+        patch.setattr(rulesets, "_version", lambda: "99.0")
         assert names(load_ruleset(str(file))) == ["good1", "good2"]
         assert "no compiled form for yara-x 99.0" in caplog.text
         built(tmp_path)
-    assert set(msgspec.msgpack.decode(file.read_bytes())["compiled"]) == {"99.0", _rules._version()}
+    assert set(msgspec.msgpack.decode(file.read_bytes())["compiled"]) == {"99.0", rulesets._version()}
 
 
 def test_bad_rules_are_named_at_the_start(tmp_path: Path) -> None:
@@ -327,4 +327,4 @@ def test_any_bytes_are_refused_as_an_artefact(
 
 def test_the_version_is_the_installed_one() -> None:
     """The shortcut around importlib.metadata gives what that would."""
-    assert _rules._version() == importlib.metadata.version("yara-x")
+    assert rulesets._version() == importlib.metadata.version("yara-x")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from handlers.local.samples import eicar, zipped
-from plugins._rules import SHIPPED, compile_sources, read_sources
-from plugins._yara import YaraOptions, matches
+from plugins._rules.rulesets import SHIPPED, compile_sources, read_sources
+from plugins._rules.yara import YaraOptions, matches
 from stoq_core.testing import payload
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"

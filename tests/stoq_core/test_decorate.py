@@ -9,7 +9,6 @@ import pytest
 
 from stoq_core.config import Config
 from stoq_core.errors import Reason, Unread
-from stoq_core.executor import Inline
 from stoq_core.job import Finding, On
 from stoq_core.limits import Deadline
 from stoq_core.options import Options
@@ -17,6 +16,7 @@ from stoq_core.payload import Request
 from stoq_core.pipeline import Broker, Pipeline, payload_of
 from stoq_core.plugin import Decorator
 from stoq_core.response import ScanResponse
+from stoq_core.scan.executor import Inline
 from tests.kit import SCAN_ID, Source, split, worker
 
 

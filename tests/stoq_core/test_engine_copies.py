@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from stoq_core.engine import Engine
 from stoq_core.errors import Reason
-from stoq_core.executor import Inline
 from stoq_core.job import Dispatch, Finding, Hint
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.payload import Payload, PayloadMeta, Request, RequestMeta
 from stoq_core.render import flat_documents
 from stoq_core.response import ScanResponse
+from stoq_core.scan.engine import Engine
+from stoq_core.scan.executor import Inline
 from tests.kit import SCAN_ID, Source, dispatcher, scan, split, worker
 
 SPLIT = worker(split)

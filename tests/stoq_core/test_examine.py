@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from stoq_core.errors import Reason, Unread
-from stoq_core.examine import Task, examine
 from stoq_core.job import Child, Dispatch, Finding
-from stoq_core.journal import Listener
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.payload import RequestMeta
 from stoq_core.render import encode
 from stoq_core.response import ScanResponse
+from stoq_core.scan.examine import Task, examine
+from stoq_core.scan.journal import Listener
 from stoq_core.testing import FakeClock, payload
 from tests.kit import SCAN_ID, Source, Steps, dispatcher, journal_of, scan, worker
 

@@ -11,7 +11,6 @@ import pytest
 
 from stoq_core.config import load
 from stoq_core.errors import Reason, StoreError
-from stoq_core.executor import Inline
 from stoq_core.job import Finding
 from stoq_core.limits import Deadline
 from stoq_core.options import Options
@@ -20,6 +19,7 @@ from stoq_core.pipeline import Broker, Outcome, Pipeline
 from stoq_core.plugin import ArchiveContext, Archiver, Connector, Decorator
 from stoq_core.render import document, encode
 from stoq_core.response import ScanResponse
+from stoq_core.scan.executor import Inline
 from tests.kit import SCAN_ID, Source, split, worker
 
 REF = ObjectRef(store="mem", bucket="in", key="folder/a file.bin", version="7")

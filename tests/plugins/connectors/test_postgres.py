@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 import pytest
 
-from plugins import _postgres_tables
+from plugins._stores import postgres_tables
 from plugins.connectors import postgres
 from plugins.connectors.postgres import Postgres, PostgresOptions
 from stoq_core.errors import ConfigError, StoreError
@@ -105,7 +105,7 @@ def test_a_step_that_is_new_runs_once_over_what_is_there(
     """An older table is updated, its records stay; a role that may not update is told so."""
     store.save(response())
     step = "ALTER TABLE scans ADD COLUMN added text NOT NULL DEFAULT 'there'"
-    monkeypatch.setattr(postgres, "MIGRATIONS", (*_postgres_tables.MIGRATIONS, step))
+    monkeypatch.setattr(postgres, "MIGRATIONS", (*postgres_tables.MIGRATIONS, step))
     with pytest.raises(StoreError, match="migrate = true") as caught:
         made(database, schema, migrate=False).get(SCAN_ID)
     assert not caught.value.retryable

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from handlers import bootstrap
 from handlers.local.samples import zipped
-from plugins._attack_names import NAMES
-from plugins._rules import SHIPPED, compile_sources, read_sources
-from plugins._yara import words
+from plugins._rules.attack_names import NAMES
+from plugins._rules.rulesets import SHIPPED, compile_sources, read_sources
+from plugins._rules.yara import words
 from plugins.decorators.attack import Attack
 from stoq_core.job import Finding
 from stoq_core.limits import Deadline

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins._yara import ruleset
+from plugins._rules.yara import ruleset
 from plugins.dispatchers.yara import Yara, _period
 from stoq_core.job import Archive
 from stoq_core.testing import Ran, make, run

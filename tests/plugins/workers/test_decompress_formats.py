@@ -20,9 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins._archives.by_tool import read_by_7z
-from plugins._archives.quantum import Quantum
-from plugins._archives.rarvolume import end_of_rar
+from plugins._formats.archives.by_tool import read_by_7z
+from plugins._formats.archives.quantum import Quantum
+from plugins._formats.archives.rarvolume import end_of_rar
 from plugins.workers.decompress import Decompress
 from stoq_core.testing import Ran, job, make, payload, run
 from stoq_core.tools import LocalTools

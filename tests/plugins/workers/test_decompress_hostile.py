@@ -19,13 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins._archives.bits import Bits, codes
-from plugins._archives.dmg import adc
-from plugins._archives.entry import BadArchive
-from plugins._archives.rarvolume import alone
-from plugins._archives.readers import READERS
-from plugins._archives.seven_listing import parse_listing
-from plugins._filetype import identify
+from plugins._formats.archives.bits import Bits, codes
+from plugins._formats.archives.dmg import adc
+from plugins._formats.archives.entry import BadArchive
+from plugins._formats.archives.rarvolume import alone
+from plugins._formats.archives.readers import READERS
+from plugins._formats.archives.seven_listing import parse_listing
+from plugins._formats.filetype import identify
 from plugins.dispatchers.filetype import Filetype
 from plugins.workers import decompress
 from plugins.workers.decompress import Decompress

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins._filetype import identify
+from plugins._formats.filetype import identify
 from plugins.workers.decompress import Decompress
 from plugins.workers.peinfo import Peinfo
 from stoq_core.limits import MiB, RequestLimits

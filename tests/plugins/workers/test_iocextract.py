@@ -148,7 +148,7 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it went to the network"))
-    from plugins._iocs import Suffixes
+    from plugins._text.iocs import Suffixes
 
     monkeypatch.setattr(Suffixes, "_list", None)
     assert found("a.example.co.uk") == {"domains": ["a.example.co.uk"]}

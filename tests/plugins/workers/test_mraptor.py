@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins._vba import inflate
-from plugins._vba_strings import decoded
+from plugins._formats.office.vba import inflate
+from plugins._formats.office.vba_strings import decoded
 from plugins.workers.mraptor import Mraptor
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, run
@@ -217,7 +217,7 @@ def test_real_macros() -> None:
 
 def test_it_is_quiet() -> None:
     """Importing the library prints and warns nothing."""
-    code = "from plugins._macro_words import Words; Words.load()"
+    code = "from plugins._formats.office.macro_words import Words; Words.load()"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import bootstrap
-from plugins._filetype import identify
+from plugins._formats.filetype import identify
 from plugins.workers.decompress import Decompress
 from plugins.workers.peinfo import Peinfo
 from stoq_core.limits import Deadline, MiB, RequestLimits

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins._compound import Compound, visible
+from plugins._formats.office.compound import Compound, visible
 from plugins.workers.ole import Ole
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, payload, run

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from plugins._filetype import identify
-from plugins._pdf import crypt
+from plugins._formats.filetype import identify
+from plugins._formats.pdf import crypt
 from plugins.workers.pdf import Pdf
 from stoq_core.testing import make, run
 from tests import samples

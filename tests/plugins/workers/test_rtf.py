@@ -133,7 +133,7 @@ def test_the_library_reads_the_same() -> None:
     """On real files and on tricks the object data is what rtfobj reads."""
     from oletools.rtfobj import RtfObjParser
 
-    from plugins._rtf import RtfReader
+    from plugins._formats.office.rtf import RtfReader
 
     real = [
         one.read_bytes()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins import _tnef
+from plugins._formats.mail import tnef
 from plugins.workers.tnef import Tnef
 from stoq_core.limits import RequestLimits
 from stoq_core.testing import Ran, make, run
@@ -97,10 +97,10 @@ def test_compressed_rtf() -> None:
     first = bytes.fromhex(
         "2d0000002b0000004c5a4675f1c5c7a703000a007263706731323542320af32068656c090020627705b06c647d0a800fa0"
     )
-    assert _tnef.rtf(memoryview(first), 10**6) == (b"{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n", True)
+    assert tnef.rtf(memoryview(first), 10**6) == (b"{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n", True)
     second = bytes.fromhex("1a0000001c0000004c5a4675e2d44b51410004205758595a0d6e7d010eb0")
-    assert _tnef.rtf(memoryview(second), 10**6) == (b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}", True)
-    assert _tnef.rtf(memoryview(second), 10)[1] is False
+    assert tnef.rtf(memoryview(second), 10**6) == (b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}", True)
+    assert tnef.rtf(memoryview(second), 10)[1] is False
 
 
 def test_findings() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins._trid import parse
+from plugins._rules.trid import parse
 from plugins.workers.trid import Trid
 from stoq_core.errors import PluginError
 from stoq_core.testing import Ran, job, make, payload

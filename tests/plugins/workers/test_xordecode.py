@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.local.samples import eicar
-from plugins._mz import is_executable
+from plugins._formats.executables.mz import is_executable
 from plugins.workers.xordecode import Xordecode
 from stoq_core.errors import ConfigError
 from stoq_core.limits import RequestLimits

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins import _yara
+from plugins._rules import yara
 from plugins.dispatchers.yara import Yara as Dispatcher
 from plugins.workers.entropy import Entropy
 from plugins.workers.yara import Yara
@@ -132,7 +132,7 @@ def test_a_large_body_is_mapped_where_it_lies(tmp_path: Path) -> None:
     path = rules(tmp_path, 'rule r { strings: $a = "needle" condition: $a and filesize > 4MB }')
     content = bytes(5 * MiB) + b"needle"
     by_map = run(make(Yara, rules=path), payload(body_with_descriptor(content)))
-    _yara._LAST.wanted = None
+    yara._LAST.wanted = None
     assert by_map.result == run(make(Yara, rules=path), content).result
     assert by_map.result is not None
 
@@ -154,8 +154,8 @@ def test_a_timeout_is_a_reason_and_is_not_paid_twice(tmp_path: Path) -> None:
 def test_worker_and_dispatcher_share_one_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second plugin gets the first one's scan, cut to its own options; other rules scan anew."""
     scanned = []
-    real = _yara._scan
-    monkeypatch.setattr(_yara, "_scan", lambda *a: scanned.append(a[1].digest) or real(*a))
+    real = yara._scan
+    monkeypatch.setattr(yara, "_scan", lambda *a: scanned.append(a[1].digest) or real(*a))
     path = rules(tmp_path, 'rule r { meta: plugin = "w" strings: $a = "a" condition: $a }')
     other = rules(tmp_path, "rule o { condition: true }", "other.yar")
     one = payload(b"aaaa")
@@ -164,7 +164,7 @@ def test_worker_and_dispatcher_share_one_scan(tmp_path: Path, monkeypatch: pytes
     assert found is not None
     assert len(found["matches"][0]["strings"]) == 3
     run(make(Yara, rules=other), one)
-    assert scanned == [_yara.ruleset(path).digest, _yara.ruleset(other).digest]
+    assert scanned == [yara.ruleset(path).digest, yara.ruleset(other).digest]
 
 
 def test_threads_do_not_mix_their_answers(tmp_path: Path) -> None:
@@ -190,12 +190,12 @@ def test_threads_do_not_mix_their_answers(tmp_path: Path) -> None:
 
 def test_warm_loads_the_rules_and_scans_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scan before the fork would leave children without a timeout."""
-    monkeypatch.setattr(_yara, "_scan", lambda *_: pytest.fail("scanned"))
+    monkeypatch.setattr(yara, "_scan", lambda *_: pytest.fail("scanned"))
     path = rules(tmp_path, "rule r { condition: true }")
-    before = _yara.ruleset.cache_info().misses
+    before = yara.ruleset.cache_info().misses
     make(Yara, rules=path).warm()
     make(Dispatcher, rules=path).warm()
-    assert _yara.ruleset.cache_info().misses == before + 1
+    assert yara.ruleset.cache_info().misses == before + 1
     assert threading.active_count() == len(threading.enumerate())
 
 

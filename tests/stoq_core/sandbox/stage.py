@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from handlers.bootstrap import BUNDLE, registry
-from stoq_core.book import Scanned
 from stoq_core.config import Config, load
-from stoq_core.engine import Engine
 from stoq_core.limits import Deadline
 from stoq_core.payload import Payload, PayloadMeta, Request
 from stoq_core.registry import Plugins
 from stoq_core.sandbox.client import Sandbox
 from stoq_core.sandbox.index import BrokerPlugins
+from stoq_core.scan.engine import Engine
+from stoq_core.scan.report import Scanned
 
 PLUGINS = Path(__file__).parent / "hostile"
 SCAN_ID = "11111111-1111-4111-8111-111111111111"

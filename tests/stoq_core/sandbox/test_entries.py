@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from stoq_core.body import Body
 from stoq_core.errors import PluginLoadError
-from stoq_core.examine import Task
 from stoq_core.job import Child, Hint
-from stoq_core.journal import Journal
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.payload import Payload
 from stoq_core.sandbox import messages as wire
 from stoq_core.sandbox.entries import Received, resumed
 from stoq_core.sandbox.wire import Channel, Closed, Malformed, Overdue
+from stoq_core.scan.examine import Task
+from stoq_core.scan.journal import Journal
 
 WORKERS = {"a", "b"}
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from stoq_core.errors import Reason
-from stoq_core.examine import Begun, Task
-from stoq_core.journal import Listener
 from stoq_core.limits import Deadline, MiB
 from stoq_core.payload import Payload
 from stoq_core.sandbox.run import Run
+from stoq_core.scan.examine import Begun, Task
+from stoq_core.scan.journal import Listener
 from tests.stoq_core.sandbox.stage import SCAN_ID, Stage, stage
 
 ALL = ["hash", "hostile", "later"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stoq_core.book import Scanned
+from stoq_core.scan.report import Scanned
 from tests.servers import free_port
 from tests.stoq_core.sandbox.stage import Stage, stage
 

@@ -1,0 +1,1 @@
+"""What files are made of: bounded readers; nothing here knows a plugin or a store."""

@@ -1,0 +1,43 @@
+"""Which archive format bytes are, by content alone but for brotli, which has no mark."""
+
+from __future__ import annotations
+
+from plugins._formats.filetype import identify
+
+from .readers import READERS
+from .singles import LZ4_LEGACY_MAGIC, is_brotli
+
+_ZIPS = frozenset({"zip", "docx", "xlsx", "pptx", "ooxml", "odf", "epub", "jar", "apk"})
+_EOCD = b"PK\x05\x06"
+_EOCD_WITHIN = 22 + 65_535 + 4_096
+_PROGRAMS = frozenset({"pe", "elf", "macho", "mz"})
+_UPX = b"UPX!"
+_UPX_WITHIN = 8_192
+
+
+def detect(view: memoryview, name: str = "", asked: frozenset[str] = frozenset()) -> str | None:
+    """The format's word, or None. A zip behind other bytes is found by its end record.
+
+    `asked` are the types that dispatchers named: what is neither a known type nor text, and is called
+    `.br` or was asked for as brotli, is brotli if it begins like it.
+    """
+    label = identify(view).label
+    if label in _ZIPS:
+        return "zip"
+    if label == "lz4" and bytes(view[:4]) == LZ4_LEGACY_MAGIC:
+        return "lz4-legacy"
+    if label == "7z" or label in READERS:
+        return label
+    if bytes(view[-_EOCD_WITHIN:]).rfind(_EOCD) >= 0:
+        return "zip"
+    if label in _PROGRAMS and _packed_with_upx(view):
+        return "upx"
+    maybe = "brotli" in asked or name.lower().endswith(".br")
+    if maybe and label in ("unknown", "txt") and is_brotli(view):
+        return "brotli"
+    return None
+
+
+def _packed_with_upx(view: memoryview) -> bool:
+    """The mark stands near the front of PE files, near either end of others."""
+    return _UPX in bytes(view[:_UPX_WITHIN]) or _UPX in bytes(view[-_UPX_WITHIN:])

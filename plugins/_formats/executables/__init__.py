@@ -1,0 +1,1 @@
+"""Programs: PE, ELF, Mach-O and Java classes."""

@@ -1,0 +1,1 @@
+"""Office documents: compound files, VBA, RTF, OOXML parts and their encryption."""

@@ -1,0 +1,1 @@
+"""Where things are kept: object stores, identities, files and tables."""

@@ -1,0 +1,1 @@
+"""What text says: indicators, passwords, names, entropy, and whether there is room."""

@@ -1,0 +1,152 @@
+"""What a scan reports: a report a payload, its copies noted with it, errors and reasons within bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stoq_core.errors import ErrorReport, Reason, Unread
+from stoq_core.limits import RequestLimits
+from stoq_core.payload import Payload
+from stoq_core.response import FoundIn, PayloadReport, Stats
+
+from .journal import Journal
+from .tree import Node
+
+_MOST_REPORTS = 10_000
+
+
+class Scanned(msgspec.Struct, kw_only=True):
+    """What the engine found out: reports in document order, errors, and the request's own reasons."""
+
+    reports: list[PayloadReport]
+    errors: list[ErrorReport]
+    unread: list[Unread]
+    stats: Stats
+
+
+class Book:
+    """All that one request reports, as it comes."""
+
+    def __init__(self, limits: RequestLimits) -> None:
+        """Nothing so far."""
+        self.errors: list[ErrorReport] = []
+        self.unread: list[Unread] = []
+        self.stats = Stats(plugin_ms={})
+        self._limits = limits
+        self._result_bytes_left = limits.request_result_bytes
+        self._reasons_left = _MOST_REPORTS
+
+    def spent(self, node: Node) -> None:
+        """Count the payload's bytes, its plugins' time and its errors."""
+        self.stats.bytes += node.payload.size
+        for plugin, ms in node.journal.ms.items():
+            self.stats.plugin_ms[plugin] = self.stats.plugin_ms.get(plugin, 0.0) + ms
+        self._take_errors(node.journal.errors)
+
+    def report(self, node: Node) -> PayloadReport:
+        """The payload's own report, once it is examined."""
+        journal, payload = node.journal, node.payload
+        return PayloadReport(
+            payload_id=payload.payload_id,
+            size=payload.size,
+            sha256=payload.sha256,
+            meta=_kept(payload, journal),
+            depth=payload.depth,
+            workers=self._within(node, _shown(journal)),
+            workers_run=journal.rounds or [],
+            extracted_from=payload.extracted_from,
+            extracted_by=payload.extracted_by,
+            findings=self._findings(node),
+            unread=self._unread_of(node),
+        )
+
+    def note_occurrence(self, node: Node, holder: Node) -> None:
+        """Another copy of the holder's bytes, with what only its place brought."""
+        report = holder.report
+        if report is None or node.occurrence is None:
+            holder.late.append(node)  # the holder is still being examined: noted when it is done
+            return
+        report.occurrences.append(node.occurrence)
+        report.findings += self._findings(node)
+        report.unread += self._unread_of(node)
+
+    def mark(self, node: Node, reason: Reason, plugin: str | None, message: str) -> None:
+        """Say why bytes of this payload stay unread."""
+        target = node.reported
+        found = Unread(reason=reason, payload_id=target.payload.payload_id, plugin=plugin, message=message)
+        known = target.unread if target.report is None else target.report.unread
+        if found not in known[-3:]:
+            known.append(found)
+
+    def closed(self, reports: list[PayloadReport]) -> Scanned:
+        """The whole, once every payload is reported."""
+        self.stats.payloads = len(reports)
+        return Scanned(reports=reports, errors=self.errors, unread=self.unread, stats=self.stats)
+
+    def _take_errors(self, errors: list[ErrorReport]) -> None:
+        room = _MOST_REPORTS - len(self.errors)
+        if room >= len(errors):
+            self.errors += errors
+        elif room >= 0:
+            message = f"more than {_MOST_REPORTS} errors: the others are not listed"
+            self.errors += [*errors[:room], ErrorReport(plugin="engine", code="more_errors", message=message)]
+
+    def _unread_of(self, node: Node) -> list[Unread]:
+        """The node's reasons; where the request has very many already, the first of each."""
+        found = [*node.unread, *node.journal.unread]
+        self._reasons_left -= len(found)
+        if self._reasons_left >= 0:
+            return found
+        return list({one.reason: one for one in reversed(found)}.values())[::-1]
+
+    def _within(self, node: Node, workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The results, as long as the request's document stays within its size."""
+        if not workers:
+            return workers
+        self._result_bytes_left -= len(msgspec.json.encode(workers))
+        if self._result_bytes_left >= 0:
+            return workers
+        allowed = self._limits.request_result_bytes
+        self.mark(node, Reason.RESULT_TOO_LARGE, None, f"all results together are over {allowed} bytes")
+        return []
+
+    def _findings(self, node: Node) -> list[FoundIn]:
+        target = node.reported.payload.payload_id
+        return [
+            FoundIn(plugin=plugin, payload_id=target, finding=finding, path=node.path())
+            for plugin, finding in node.journal.findings
+        ]
+
+    def copy(self, node: Node, holder: Node) -> None:
+        """What ran again for another copy, and the copy itself."""
+        if node.occurrence is not None:
+            node.occurrence.workers = self._within(node, _shown(node.journal))
+            node.occurrence.plugins_run = node.journal.rounds or []
+        self.note_occurrence(node, holder)
+
+
+def _shown(journal: Journal) -> list[dict[str, Any]]:
+    """The results by round; rounds without any are left out."""
+    return [one for one in journal.results_by_round() if one]
+
+
+def _kept(payload: Payload, journal: Journal) -> Any:
+    if journal.archive is False and payload.meta.should_archive:
+        return msgspec.structs.replace(payload.meta, should_archive=False)
+    return payload.meta
+
+
+def why_skipped(node: Node, limits: RequestLimits) -> tuple[Reason, str]:
+    """The reason for a payload that is not examined at all, and what to do or why."""
+    payload = node.payload
+    if node.dropped:
+        return Reason.TOO_MANY_BYTES, f"it did not fit into limits.held_bytes ({limits.held_bytes})"
+    if not payload.meta.should_scan:
+        return Reason.NOT_SCANNED, "its meta says should_scan = false"
+    if payload.depth > limits.depth:
+        return Reason.TOO_DEEP, f"depth {payload.depth}; limits.depth is {limits.depth}"
+    if payload.size > limits.payload_bytes:
+        return Reason.TOO_LARGE, f"{payload.size} bytes; limits.payload_bytes is {limits.payload_bytes}"
+    return Reason.DEADLINE, "no time was left for it"
