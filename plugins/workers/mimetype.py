@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from plugins._formats.filetype import UNKNOWN, FileType, kind_of
+from plugins._formats.routes import shipped_routes
 from stoq_core.errors import ConfigError
 from stoq_core.job import Job
 from stoq_core.options import Options, about
@@ -36,13 +37,18 @@ class MimetypeOptions(Options, frozen=True):
 
 
 class MimetypeResult(msgspec.Struct, frozen=True):
-    """`mimetype`, stoQ's short `label`, the usual `extension`, `group`, and `confidence` from 0 to 1."""
+    """`mimetype`, stoQ's short `label`, the usual `extension`, `group`, and `confidence` from 0 to 1.
+
+    `kind` is what the type is by the shipped routes: container, encoding, leaf, media or text; None for a
+    type that only the engine knows.
+    """
 
     mimetype: str
     label: str
     extension: str
     group: str
     confidence: float
+    kind: str | None = None
 
 
 class Mimetype(Worker[MimetypeOptions]):
@@ -66,7 +72,8 @@ class Mimetype(Worker[MimetypeOptions]):
         self._ask = _ENGINES[options.engine]
 
     def warm(self) -> None:
-        """Read the library's table; a model that starts threads waits for the first payload."""
+        """Read the routes and the library's table; a model that starts threads waits for a first payload."""
+        shipped_routes()
         if self.options.engine == "puremagic":
             _marks()
         elif self.options.engine == "libmagic":
@@ -74,8 +81,11 @@ class Mimetype(Worker[MimetypeOptions]):
 
     def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
         """One `MimetypeResult`."""
-        kind = kind_of(payload)
-        return [MimetypeResult(*(self._ask(payload) if kind is UNKNOWN else kind))]
+        found = kind_of(payload)
+        if found is UNKNOWN:
+            found = self._ask(payload)
+        route = shipped_routes().get(found.label)
+        return [MimetypeResult(*found, kind=route.kind if route else None)]
 
 
 @cache
