@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import msgspec
 
 from plugins._formats.archives.by_tool import read_by_7z
+from plugins._formats.archives.declare import Source
 from plugins._formats.archives.detect import detect
 from plugins._formats.archives.entry import BadArchive, Entry, Member, WrongPassword
-from plugins._formats.archives.readers import READERS, Source
+from plugins._formats.archives.readers import FORMATS
 from plugins._formats.archives.sevenzip import SevenZip, end_of_7z
 from plugins._formats.archives.zip import open_zip, read_zip
 from stoq_core.body import BodyWriter
@@ -96,7 +97,7 @@ class Decompress(Worker[DecompressOptions]):
             elif kind == "7z":
                 yield from work.seven_zip(payload)
             else:
-                yield from work.members(READERS[kind](Source(view, payload, job, work.passwords)))
+                yield from work.members(FORMATS[kind].read(Source(view, payload, job, work.passwords)))
         except LimitReached as error:
             work.sum_up()
             if work.result.count:

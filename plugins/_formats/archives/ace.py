@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from stoq_core.body import Body, BodyWriter
 from stoq_core.errors import Reason
 from stoq_core.payload import Payload
 
+from .declare import Format, Mark
 from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, WrongPassword, sliced
 
 _MOST_PASSWORD_BYTES = 50
@@ -91,3 +93,20 @@ def _blocks(archive: Any, one: Any, password: bytes | None) -> Chunks:
         raise
     except Exception as error:  # noqa: BLE001 - as above
         raise BadArchive(Reason.CORRUPT, f"the member is damaged: {error}") from None
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """A main header (type 0) whose CRC-16 is the low half of a CRC-32 without its last turn."""
+    head = bytes(view[offset : offset + 4])
+    size = int.from_bytes(head[2:4], "little")
+    header = bytes(view[offset + 4 : offset + 4 + size])
+    return len(header) == size >= 27 and (zlib.crc32(header) ^ 0xFFFFFFFF) & 0xFFFF == int.from_bytes(
+        head[:2], "little"
+    )
+
+
+FORMATS = (
+    Format(
+        "ace", lambda source: read_ace(source.payload, source.job.total_left), (Mark(b"**ACE**", 7),), _begins
+    ),
+)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from stoq_core.errors import Reason
 
 from .checks import checked, fits
+from .declare import Format, Mark, number
 from .dostime import dos_time
 from .entry import (
     CHUNK_BYTES,
@@ -29,6 +30,7 @@ from .lzhuf import fastest, lzhuf
 _MAGIC = b"\x60\xea"
 _GARBLED, _VOLUME, _CONTINUED = 1, 4, 8
 _MAIN = 2
+_MAX_HEADER_BYTES = 2_600
 _KINDS = {3: "directory", 4: "label", 5: "label"}
 _UNIX_HOSTS = frozenset({2, 8})
 _WINDOW, _SLOTS, _SLOT_BITS = 26_624, 17, 5
@@ -157,3 +159,17 @@ def _xor(data: memoryview, key: bytes) -> bytes:
         mixed = int.from_bytes(chunk, "big") ^ int.from_bytes(stream, "big")
         out += mixed.to_bytes(len(chunk), "big")
     return bytes(out)
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """A main header whose checksum holds."""
+    size = number(view, offset + 2, 2)
+    header = bytes(view[offset + 4 : offset + 4 + size])
+    if not 30 <= size <= _MAX_HEADER_BYTES or len(header) < size or header[6] != _MAIN:
+        return False
+    return zlib.crc32(header) == number(view, offset + 4 + size, 4)
+
+
+FORMATS = (
+    Format("arj", lambda source: read_arj(source.view, source.job.total_left), (Mark(_MAGIC),), _begins),
+)

@@ -15,6 +15,7 @@ from stoq_core.limits import MiB
 from stoq_core.payload import Payload
 from stoq_core.tools import ToolRun
 
+from .declare import Format
 from .entry import BadArchive, Chunks, Entry, Member, WrongPassword, sliced
 from .rarvolume import alone
 from .seven_listing import parse_listing
@@ -255,3 +256,6 @@ def unpack_upx(job: Job, payload: Payload) -> Iterator[Entry]:
         raise BadArchive(Reason.UNSUPPORTED_METHOD, _first_error(said, "upx cannot unpack the program"))
     member = Member(name="unpacked", size=body.size, method="upx")
     yield Entry(member, lambda _passwords: sliced(body.view()))
+
+
+FORMATS = (Format("upx", lambda source: unpack_upx(source.job, source.payload)),)

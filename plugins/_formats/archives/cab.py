@@ -10,6 +10,7 @@ from typing import NamedTuple
 from stoq_core.errors import Reason
 from stoq_core.job import Job
 
+from .declare import Format, Mark, number
 from .dostime import dos_time
 from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse, trailing
 from .lzx import Lzx
@@ -176,3 +177,16 @@ def _lzx(blocks: Iterator[_Block], window_bits: int) -> Chunks:
         yield decoder.frame(size)
     if problem is not None:
         raise problem
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """Version 1.x, and places within the size that it claims; reserved fields may be anything."""
+    size, files_at = number(view, offset + 8, 4), number(view, offset + 16, 4)
+    return number(view, offset + 25, 1) == 1 and 36 <= files_at < size and bool(number(view, offset + 28, 2))
+
+
+def _end(view: memoryview, offset: int) -> int:
+    return min(len(view), offset + number(view, offset + 8, 4))
+
+
+FORMATS = (Format("cab", lambda source: read_cab(source.view, source.job), (Mark(b"MSCF"),), _begins, _end),)

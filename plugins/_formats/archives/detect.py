@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plugins._formats.filetype import identify
 
-from .readers import READERS
+from .readers import FORMATS
 from .singles import LZ4_LEGACY_MAGIC, is_brotli
 
 _ZIPS = frozenset({"zip", "docx", "xlsx", "pptx", "ooxml", "odf", "epub", "jar", "apk"})
@@ -26,7 +26,7 @@ def detect(view: memoryview, name: str = "", asked: frozenset[str] = frozenset()
         return "zip"
     if label == "lz4" and bytes(view[:4]) == LZ4_LEGACY_MAGIC:
         return "lz4-legacy"
-    if label == "7z" or label in READERS:
+    if label in FORMATS:
         return label
     if bytes(view[-_EOCD_WITHIN:]).rfind(_EOCD) >= 0:
         return "zip"

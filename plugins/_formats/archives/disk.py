@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from stoq_core.errors import Reason
 
+from .declare import Format
 from .entry import BadArchive, Entry, Member
 from .extents import Image
 
@@ -74,3 +75,6 @@ def _logical(image: Image, base: int) -> Iterator[Entry]:
 def _partition(image: Image, number: int, name: str, start: int, size: int) -> Entry:
     title = f"{number} {name}".strip()
     return image.entry(Member(name=f"{title}.img", size=size, method="stored"), [(start, size)])
+
+
+FORMATS = (Format("disk", lambda source: read_disk(source.view)),)

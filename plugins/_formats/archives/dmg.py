@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
+from .by_tool import read_by_7z
+from .declare import Format, Mark, Source
 from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse
 from .extents import Image, zeros
 from .singles import inflated
@@ -177,3 +179,14 @@ def adc(data: memoryview) -> Chunks:
             yield bytes(out[:MiB])
             del out[:MiB]
     yield bytes(out)
+
+
+def _read(source: Source) -> Iterator[Entry]:
+    """In process but for LZFSE, which only 7-Zip reads."""
+    partitions = dmg_partitions(source.view)
+    if any(run.kind == LZFSE for partition in partitions for run in partition.runs):
+        return read_by_7z(source.job, source.payload, "dmg", source.passwords)
+    return read_dmg(source.view, partitions)
+
+
+FORMATS = (Format("dmg", _read, (Mark(b"encrcdsa"),)),)  # others are known by their end alone

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from stoq_core.errors import Reason
 
+from .declare import Format, Mark, number
 from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, trailing
 from .singles import inflated_parts
 
@@ -96,3 +97,17 @@ def _inflated(chunks: Chunks) -> Chunks:
         yield from chunks
         return
     yield from inflated_parts(itertools.chain((first,), chunks))
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """A count of files, and the name of the first, which ends within its field."""
+    first = bytes(view[offset + _HEADER_BYTES : offset + _HEADER_BYTES + 260])
+    return (
+        bool(number(view, offset + len(_MARK), 2))
+        and len(first) == 260
+        and first.find(b"\0") > 0
+        and first[0] > 31
+    )
+
+
+FORMATS = (Format("installshield", lambda source: read_installshield(source.view), (Mark(_MARK),), _begins),)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from stoq_core.errors import Reason
 
+from .declare import Format, Mark, number
 from .entry import MAX_NAME_BYTES, BadArchive, Entry, Member, name_of, refuse, timestamp
 from .extents import Extent, Image
 from .udf import find_udf, read_udf_tree
@@ -205,3 +206,27 @@ def _date(raw: bytes) -> str | None:
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return None
     return timestamp(calendar.timegm((year + 1900, month, day, hour, minute, second)) - east * 900)
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """A volume descriptor of a known type and version 1."""
+    at = offset + _FIRST_DESCRIPTOR * _SECTOR
+    return number(view, at + 6, 1) == 1 and bytes(view[at : at + 1]) in (b"\0", b"\1", b"\2", b"\3")
+
+
+def _end(view: memoryview, offset: int) -> int | None:
+    """Behind the blocks that the first descriptor counts (8.4.8)."""
+    at = offset + _FIRST_DESCRIPTOR * _SECTOR
+    size = number(view, at + 80, 4) * number(view, at + 128, 2)
+    return min(len(view), offset + size) if size > _FIRST_DESCRIPTOR * _SECTOR else None
+
+
+FORMATS = (
+    Format(
+        "iso",
+        lambda source: read_iso(source.view),
+        (Mark(b"CD001", _FIRST_DESCRIPTOR * _SECTOR + 1),),
+        _begins,
+        _end,
+    ),
+)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
 from stoq_core.errors import Reason
 
 from .checks import checked, crc16
+from .declare import Format, Mark
 from .dostime import dos_time, filetime
 from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse, sliced, timestamp, trailing
 from .lzhuf import lzhuf
@@ -151,3 +153,27 @@ def _opened(data: memoryview, header: _Header) -> Chunks:
     else:
         return refuse(Reason.UNSUPPORTED_METHOD, f"the method {header.method} is not read")
     return checked(chunks, crc16, header.crc, header.size)
+
+
+_METHOD = re.compile(rb"-(?:lh[0-9dx]|lz[45s]|pm[0-2s])-")
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """A known method, and a header that can be read; that of the old levels has a checksum."""
+    if _METHOD.fullmatch(bytes(view[offset + 2 : offset + 7])) is None:
+        return False
+    try:
+        header = _Header(view, offset)
+    except (BadArchive, IndexError, struct.error):
+        return False
+    return header.level < 2 or header.start <= len(view)
+
+
+FORMATS = (
+    Format(
+        "lzh",
+        lambda source: read_lzh(source.view),
+        (Mark(b"-lh", 2), Mark(b"-lz", 2), Mark(b"-pm", 2)),
+        _begins,
+    ),
+)

@@ -17,6 +17,7 @@ from stoq_core.limits import MiB
 from stoq_core.payload import Payload
 
 from .by_tool import read_each_by_7z
+from .declare import Format, Mark, number
 from .entry import CHUNK_BYTES, MAX_DICTIONARY_BYTES, BadArchive, Chunks, Entry, Member, sliced, trailing
 from .nsis_names import names_of
 from .solid import Solid
@@ -221,3 +222,17 @@ def _good_bytes(decoder: zlib._Decompress, data: bytes) -> int:
 _DECODERS: dict[str, Callable[[memoryview], Chunks]] = {
     "lzma": _lzma, "lzma-filter": _lzma_filtered, "deflate": _deflate, "stored": sliced,
 }  # fmt: skip
+
+
+def _end(view: memoryview, offset: int) -> int:
+    return min(len(view), offset + max(_FIRST.size, number(view, offset + 24, 4)))
+
+
+FORMATS = (
+    Format(
+        "nsis",
+        lambda source: read_nsis(source.payload, source.view, source.job),
+        (Mark(b"\xef\xbe\xad\xdeNullsoftInst", 4),),
+        end=_end,
+    ),
+)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
+from .declare import Format, Mark
 from .entry import BadArchive, Entry, Member, name_of, sliced
 from .stream import stream_and_rest
 
@@ -81,3 +82,14 @@ def _header(view: memoryview, at: int) -> tuple[int, dict[int, bytes]]:
 def _string(view: memoryview, start: int, end: int) -> bytes:
     """Up to the NUL; at most 1 MiB of it."""
     return bytes(view[start : min(end, start + MiB)]).partition(b"\0")[0]
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """The lead's version, and the signature header behind it."""
+    at = offset + _LEAD_BYTES
+    return (
+        bytes(view[offset + 4 : offset + 5]) in (b"\3", b"\4") and bytes(view[at : at + 4]) == _HEADER_MAGIC
+    )
+
+
+FORMATS = (Format("rpm", lambda source: read_rpm(source.view), (Mark(b"\xed\xab\xee\xdb"),), _begins),)

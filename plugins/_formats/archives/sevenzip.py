@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from stoq_core.errors import LimitReached, Reason
 
+from .by_tool import read_by_7z
+from .declare import Format, Mark, Source, number
 from .entry import MAX_DICTIONARY_BYTES, BadArchive, Entry, Member, WrongPassword, name_of
 
 _SIGNATURE_BYTES = 32
@@ -183,3 +186,20 @@ class _Writer(io.RawIOBase):
     def size(self) -> int:
         """Bytes so far."""
         return self._size
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """The start header's checksum holds (7zFormat.txt, SignatureHeader)."""
+    start = view[offset + 12 : offset + _SIGNATURE_BYTES]
+    return len(start) == 20 and zlib.crc32(start) == number(view, offset + 8, 4)
+
+
+def _end(view: memoryview, offset: int) -> int:
+    return offset + end_of_7z(view[offset:])
+
+
+def _read(source: Source) -> Iterator[Entry]:
+    return read_by_7z(source.job, source.payload, "7z", source.passwords)
+
+
+FORMATS = (Format("7z", _read, (Mark(b"7z\xbc\xaf\x27\x1c"),), _begins, _end),)

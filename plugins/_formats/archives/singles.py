@@ -9,6 +9,7 @@ from typing import Any
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
+from .declare import Format, Mark, Reader, number
 from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, sliced
 from .lzw import unlzw
 from .stream import decompressed, inner_name
@@ -116,3 +117,24 @@ def _lz4_legacy(view: memoryview) -> Chunks:
 _READERS: dict[str, Callable[[memoryview], Chunks]] = {
     "compress": unlzw, "brotli": _unbrotli, "lz4-legacy": _lz4_legacy,
 }  # fmt: skip
+
+
+def _compress_begins(view: memoryview, offset: int) -> bool:
+    """Reserved bits, sizes of codes, and a first code that is a letter."""
+    flags = number(view, offset + 2, 1)
+    return not flags & 0x60 and 9 <= flags & 0x1F <= 16 and not number(view, offset + 4, 1) & 1
+
+
+def _legacy_begins(view: memoryview, offset: int) -> bool:
+    return 0 < number(view, offset + 4, 4) <= _LZ4_BOUND
+
+
+def _single(kind: str) -> Reader:
+    return lambda source: read_single(source.view, kind, source.payload.name)
+
+
+FORMATS = (
+    Format("compress", _single("compress"), (Mark(b"\x1f\x9d"),), _compress_begins, container=False),
+    Format("lz4-legacy", _single("lz4-legacy"), (Mark(LZ4_LEGACY_MAGIC),), _legacy_begins, container=False),
+    Format("brotli", _single("brotli"), container=False),
+)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
+from .by_tool import read_by_7z
+from .declare import Format, Mark, Source, number
 from .entry import BadArchive, Chunks, Entry, Member, name_of, timestamp
 from .extents import zeros
 from .singles import inflated
@@ -226,3 +228,29 @@ class _Squashfs:
                 del self._recent[next(iter(self._recent))]
             self._recent[index] = bytes(data) if word & _RAW_BLOCK else self._decode(data, self._block)
         return self._recent[index]
+
+
+def _read(source: Source) -> Iterator[Entry]:
+    """In process but for old versions and LZO, which 7-Zip reads."""
+    method = squashfs_method(source.view)
+    if method is None:
+        return read_by_7z(source.job, source.payload, "squashfs", source.passwords)
+    return read_squashfs(source.view, method)
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """Version 1 to 4, in the order of bytes that the mark tells."""
+    major = bytes(view[offset + 28 : offset + 30])
+    if bytes(view[offset : offset + 1]) == b"s":
+        major = major[::-1]
+    return len(major) == 2 and 1 <= major[0] <= 4 and not major[1]
+
+
+def _end(view: memoryview, offset: int) -> int | None:
+    """`bytes_used` of version 4."""
+    if bytes(view[offset : offset + 4]) != b"hsqs" or number(view, offset + 28, 2) != 4:
+        return None
+    return min(len(view), offset + max(96, number(view, offset + 40, 8)))
+
+
+FORMATS = (Format("squashfs", _read, (Mark(b"hsqs"), Mark(b"sqsh")), _begins, _end),)

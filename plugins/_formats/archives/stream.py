@@ -9,6 +9,7 @@ from typing import Any
 
 from stoq_core.errors import Reason
 
+from .declare import Check, Format, Mark, Reader, number
 from .entry import (
     CHUNK_BYTES,
     MAX_DICTIONARY_BYTES,
@@ -165,3 +166,77 @@ def _next_start(view: memoryview, at: int, starts: tuple[bytes, ...]) -> int:
     while at < len(view) and view[at] == 0:
         at += 1
     return at if bytes(view[at : at + 6]).startswith(starts) else -1
+
+
+_PROBE_BYTES = 512
+_SKIPPABLE = b"\x2a\x4d\x18"
+
+
+def _decodes(kind: str) -> Check:
+    """Whether the first bytes are taken by the decoder itself."""
+
+    def check(view: memoryview, offset: int) -> bool:
+        if not _HEADERS[kind](view, offset):
+            return False
+        try:
+            _step(_DECODERS[kind](), bytes(view[offset : offset + _PROBE_BYTES]))
+        except BadArchive:
+            return False
+        return True
+
+    return check
+
+
+def _gzip_header(view: memoryview, offset: int) -> bool:
+    """No reserved flag, a known system."""
+    flags, system = number(view, offset + 3, 1), number(view, offset + 9, 1)
+    return not flags & 0xE0 and (system <= 13 or system == 255)
+
+
+def _bzip2_header(view: memoryview, offset: int) -> bool:
+    return bytes(view[offset : offset + 3]) == b"BZh" and bytes(view[offset + 3 : offset + 4]) in b"123456789"
+
+
+def _xz_header(view: memoryview, offset: int) -> bool:
+    return zlib.crc32(view[offset + 6 : offset + 8]) == number(view, offset + 8, 4)
+
+
+def _lzma_header(view: memoryview, offset: int) -> bool:
+    """Properties that can be, a window of a usual size, and a size that is unknown or below 256 GiB."""
+    head = bytes(view[offset : offset + 14])
+    if len(head) < 14 or head[0] >= 225 or head[13]:
+        return False
+    window, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
+    usual = any(window in (1 << n, 3 << n) for n in range(11, 31)) or window == 0xFFFFFFFF
+    return usual and (size == (1 << 64) - 1 or 0 < size < 1 << 38)
+
+
+def _zstd_header(view: memoryview, offset: int) -> bool:
+    """The reserved bit of the frame's descriptor is clear (RFC 8878, 3.1.1.1.1)."""
+    return not number(view, offset + 4, 1) & 8
+
+
+def _lz4_header(view: memoryview, offset: int) -> bool:
+    """Version 1, no reserved bit, blocks of 64 KiB to 4 MiB."""
+    flags, block = number(view, offset + 4, 1), number(view, offset + 5, 1)
+    return flags >> 6 == 1 and not flags & 2 and not block & 0x8F and block >> 4 >= 4
+
+
+_HEADERS: dict[str, Check] = {
+    "gzip": _gzip_header, "bzip2": _bzip2_header, "xz": _xz_header, "lzma": _lzma_header,
+    "zstd": _zstd_header, "lz4": _lz4_header,
+}  # fmt: skip
+_MARKS = {
+    "gzip": (Mark(b"\x1f\x8b\x08"),), "bzip2": (Mark(b"1AY&SY", 4), Mark(b"\x17\x72\x45\x38\x50\x90", 4)),
+    "xz": (Mark(b"\xfd7zXZ\x00"),), "lzma": (Mark(b"\x5d\x00\x00"),), "zstd": (Mark(b"\x28\xb5\x2f\xfd"),),
+    "lz4": (Mark(b"\x04\x22\x4d\x18"),),
+}  # fmt: skip
+
+
+def _stream(kind: str) -> Reader:
+    return lambda source: read_stream(source.view, kind, source.payload.name)
+
+
+FORMATS = tuple(
+    Format(kind, _stream(kind), _MARKS[kind], _decodes(kind), container=False) for kind in _DECODERS
+)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from stoq_core.errors import Reason
 
+from .declare import Format, Mark
 from .entry import BadArchive, Chunks, Entry, Member
 from .stream import inner_name
 
@@ -71,3 +72,18 @@ def _match(window: bytearray, at: int, start: int, length: int) -> bytes:
         behind = place - at & _WINDOW - 1
         made.append(made[behind] if behind < n else window[place])
     return bytes(made)
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    return bytes(view[offset + 8 : offset + 9]) == b"A" and len(view) - offset > _HEADER.size
+
+
+FORMATS = (
+    Format(
+        "szdd",
+        lambda source: read_szdd(source.view, source.payload.name),
+        (Mark(b"SZDD\x88\xf0\x27\x33"),),
+        _begins,
+        container=False,
+    ),
+)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from stoq_core.errors import Reason
 from stoq_core.limits import KiB
 
+from .declare import Format, Mark
 from .entry import BadArchive, Entry, Member, name_of, sliced, timestamp, trailing
 
 _BLOCK = 512
@@ -111,3 +112,12 @@ def _number(field: bytes) -> int:
 
 def _decimal(digits: bytes, otherwise: int) -> int:
     return int(digits) if digits.isdigit() and len(digits) < 20 else otherwise
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """A header whose checksum holds."""
+    block = bytes(view[offset : offset + _BLOCK])
+    return len(block) == _BLOCK and bool(block[0]) and _checksum_holds(block)
+
+
+FORMATS = (Format("tar", lambda source: read_tar(source.view), (Mark(b"ustar", 257),), _begins),)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from stoq_core.errors import Reason
 
+from .declare import Format, Mark
 from .entry import MAX_NAME_BYTES, BadArchive, Entry, Member, timestamp
 from .extents import Extent, Image
 
@@ -280,3 +281,11 @@ def _time(raw: bytes) -> str | None:
 def _mode(permissions: int) -> int:
     """4/14.9.5: five bits each for others, group and owner, of which the low three are x, w and r."""
     return sum((permissions >> shift & 7) << to for shift, to in ((0, 0), (5, 3), (10, 6)))
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """The descriptor behind the first names UDF."""
+    return bytes(view[offset + 0x8801 : offset + 0x8804]) == b"NSR"
+
+
+FORMATS = (Format("udf", lambda source: read_udf(source.view), (Mark(b"BEA01", 0x8001),), _begins),)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from stoq_core.errors import Reason
 
+from .declare import Format, Mark
 from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, timestamp, trailing
 
 _KINDS = {
@@ -114,3 +115,31 @@ def _ar_name(raw: bytes, data: memoryview, long_names: bytes) -> tuple[bytes, me
 def _ar_time(header: bytes) -> str | None:
     digits = header[16:28].strip()
     return timestamp(int(digits)) if digits.isdigit() else None
+
+
+def _cpio_begins(view: memoryview, offset: int) -> bool:
+    """A header of sane numbers, and a name that ends where it says."""
+    try:
+        mode, _, _, name_size, header, _ = _cpio_header(view, offset)
+    except BadArchive:
+        return False
+    name = bytes(view[offset + header : offset + header + name_size])
+    return 1 < name_size <= MAX_NAME_BYTES and name.find(b"\0") == name_size - 1 and mode <= 0xFFFF
+
+
+def _ar_begins(view: memoryview, offset: int) -> bool:
+    """The first member's header, or none at all."""
+    head = bytes(view[offset + 8 : offset + 68])
+    return not head or (head[58:] == b"`\n" and head[48:58].strip().isdigit())
+
+
+def _deb_begins(view: memoryview, offset: int) -> bool:
+    return _ar_begins(view, offset) and bytes(view[offset + 8 : offset + 21]) == b"debian-binary"
+
+
+_CPIO_MARKS = (b"070701", b"070702", b"070707", b"\xc7\x71", b"\x71\xc7")
+FORMATS = (
+    Format("cpio", lambda source: read_cpio(source.view), tuple(map(Mark, _CPIO_MARKS)), _cpio_begins),
+    Format("ar", lambda source: read_ar(source.view), (Mark(b"!<arch>\n"),), _ar_begins),
+    Format("deb", lambda source: read_ar(source.view), (Mark(b"!<arch>\ndebian-binary"),), _deb_begins),
+)

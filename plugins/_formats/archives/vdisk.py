@@ -9,6 +9,7 @@ from typing import NamedTuple
 from stoq_core.errors import Reason
 from stoq_core.limits import GiB, KiB, MiB
 
+from .declare import Format, Mark
 from .entry import BadArchive, Entry, Member
 from .extents import Extent, Image
 
@@ -172,3 +173,9 @@ def _blocks(image: Image, region: tuple[int, int], count: int, ratio: int) -> li
         entry = table[n + n // ratio]
         starts.append(entry >> 20 << 20 if entry & 7 in (_PRESENT, _PARTLY_PRESENT) else None)
     return starts
+
+
+FORMATS = (
+    Format("vhd", lambda source: read_vhd(source.view), (Mark(b"conectix"),)),
+    Format("vhdx", lambda source: read_vhdx(source.view), (Mark(b"vhdxfile"),)),
+)

@@ -10,6 +10,7 @@ from typing import Any
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
+from .declare import Format, Mark
 from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse
 from .extents import Image
 from .singles import inflated
@@ -175,3 +176,13 @@ def _verified(chunks: Chunks, member: Member, fields: dict[str, str]) -> Chunks:
 def _number(fields: dict[str, str], key: str) -> int:
     text = fields.get(key, "0")
     return int(text) if text.isdecimal() and len(text) < 20 else 0
+
+
+def _begins(view: memoryview, offset: int) -> bool:
+    """A header of at least 28 bytes, version 1, and a table of contents that is there."""
+    head = bytes(view[offset : offset + 16])
+    packed = int.from_bytes(head[8:16], "big")
+    return head[6:8] == b"\0\1" and head[4:6] >= b"\0\x1c" and 0 < packed < len(view) - offset
+
+
+FORMATS = (Format("xar", lambda source: read_xar(source.view), (Mark(b"xar!"),), _begins),)

@@ -1,4 +1,3 @@
-# Over 400 lines: one format, with every method and both ways to find its members.
 """zip (PKWARE APPNOTE 6.3.10): the central directory, or the local headers where it is damaged."""
 
 from __future__ import annotations
@@ -6,14 +5,14 @@ from __future__ import annotations
 import calendar
 import functools
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from stoq_core.errors import Reason
 
+from .declare import Format, Mark, number
 from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, WrongPassword, name_of, sliced, timestamp
-from .stream import zstd_decoder
+from .zip_methods import METHODS, checked, decompressed
 from .zipcrypt import aes, traditional
 
 _LOCAL, _CENTRAL, _END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
@@ -21,7 +20,6 @@ _END64_LOCATOR, _END64 = b"PK\x06\x07", b"PK\x06\x06"
 _END_WITHIN = 22 + 65_535 + 4_096
 _MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
 _MIN_GAP = 32  # a data descriptor has at most 24 bytes
-_METHODS = {0: "stored", 8: "deflate", 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 99: "aes"}
 _ENCRYPTED, _DESCRIPTOR, _STRONG, _UTF8, _HIDDEN = 1, 8, 64, 2048, 8192
 
 
@@ -276,7 +274,7 @@ def _member(record: _Record) -> Member:
         size=record.size,
         kind=kind,
         encrypted=bool(record.flags & _ENCRYPTED),
-        method=_METHODS.get(method, f"method {method}"),
+        method=METHODS.get(method, f"method {method}"),
         modified=_dos_time(record.date, record.time),
         mode=f"{mode & 0o7777:04o}" if mode else None,
     )
@@ -303,7 +301,7 @@ def _opener(view: memoryview, record: _Record, member: Member) -> Callable[[Sequ
     def chunks(passwords: Sequence[str]) -> Chunks:
         data = _data(view, record, member)
         if not member.encrypted:
-            return _checked(_decompressed(sliced(data), record.method), record.crc, record.size)
+            return checked(decompressed(sliced(data), record.method), record.crc, record.size)
         if record.flags & (_STRONG | _HIDDEN):
             raise BadArchive(Reason.ENCRYPTED_ARCHIVE, f"{member.name}: PKWARE's strong encryption")
         return _decrypted(data, record, member, passwords)
@@ -334,14 +332,14 @@ def _decrypted(data: memoryview, record: _Record, member: Member, passwords: Seq
                     member.password = password
                     method = int.from_bytes(aes_field[5:7], "little")
                     check = record.crc if aes_field[0] == 1 else None
-                    return _checked(_decompressed(plain, method), check, record.size)
+                    return checked(decompressed(plain, method), check, record.size)
                 continue
             byte = record.time >> 8 if record.flags & _DESCRIPTOR else record.crc >> 24
             if _fits(data, raw, byte, record):
                 again = traditional(data, raw, byte)
                 if again is not None:
                     member.password = password
-                    return _checked(_decompressed(again, record.method), record.crc, record.size)
+                    return checked(decompressed(again, record.method), record.crc, record.size)
     raise WrongPassword(member.name, len(passwords))
 
 
@@ -350,114 +348,44 @@ def _fits(data: memoryview, password: bytes, byte: int, record: _Record) -> bool
     if plain is None:
         return False
     try:
-        for _ in _checked(_decompressed(plain, record.method), record.crc, record.size):
+        for _ in checked(decompressed(plain, record.method), record.crc, record.size):
             pass
     except BadArchive as error:
         return error.reason is Reason.UNSUPPORTED_METHOD
     return True
 
 
-def _checked(chunks: Chunks, crc: int | None, size: int) -> Chunks:
-    """The chunks; raises at the end where the CRC or the length does not hold."""
-    running, seen = 0, 0
-    for chunk in chunks:
-        running = zlib.crc32(chunk, running)
-        seen += len(chunk)
-        yield chunk
-    if seen < size:
-        raise BadArchive(Reason.TRUNCATED, f"{seen} of {size} bytes are there")
-    if crc is not None and running != crc:
-        raise BadArchive(Reason.CORRUPT, "the checksum does not hold")
+_MOST_RECORDS = 200_000
+_MOST_ENDS = 64
 
 
-def _decompressed(chunks: Chunks, method: int) -> Chunks:
-    if method == 0:
-        yield from chunks
-        return
-    decoder = _decoder(method)
-    for chunk in chunks:
-        yield from _steps(decoder, bytes(chunk))
-        if decoder.eof:
-            return
-    yield from _steps(decoder, b"")
-    if not decoder.eof:
-        raise BadArchive(Reason.TRUNCATED, "the compressed data ends in the middle")
+def _begins(view: memoryview, offset: int) -> bool:
+    """A local header of a version, a method and a name that there are; or the end of an empty archive."""
+    if bytes(view[offset : offset + 4]) == _END:
+        return number(view, offset + 4, 2) == 0 == number(view, offset + 10, 2)
+    version, method, name = (number(view, offset + at, 2) for at in (4, 8, 26))
+    first = number(view, offset + 30, 1)
+    return version & 0xFF <= 63 and method in _KNOWN_METHODS and 0 < name <= 1024 and first >= 32
 
 
-def _steps(decoder: Any, data: bytes) -> Chunks:
-    try:
-        while True:
-            out = decoder.decompress(data, CHUNK_BYTES)
-            data = getattr(decoder, "unconsumed_tail", b"")
-            if out:
-                yield out
-            if decoder.eof or (not out and not data) or (not data and len(out) < CHUNK_BYTES):
-                return
-    except (MemoryError, BadArchive, GeneratorExit):
-        raise
-    except Exception as error:  # noqa: BLE001 - each decoder has an error type of its own
-        raise BadArchive(Reason.CORRUPT, f"the compressed data is damaged: {error}") from None
+def _end(view: memoryview, offset: int) -> int | None:
+    """Behind the first end record whose directory stands right before it, counted from here."""
+    at, tried = offset, 0
+    while (at := _find(view, _END, at)) >= 0 and tried < _MOST_ENDS:
+        size, start = number(view, at + 12, 4), number(view, at + 16, 4)
+        if offset + start + size == at:
+            return min(len(view), at + 22 + number(view, at + 20, 2))
+        at, tried = at + 4, tried + 1
+    return None
 
 
-def _decoder(method: int) -> Any:
-    if method == 8:
-        return zlib.decompressobj(-15)
-    if method == 9:
-        return _Deflate64()
-    if method == 12:
-        import bz2
-
-        return bz2.BZ2Decompressor()
-    if method == 14:
-        return _ZipLzma()
-    if method == 93:
-        return zstd_decoder()
-    raise BadArchive(Reason.UNSUPPORTED_METHOD, f"compression {_METHODS.get(method, method)} is not read")
-
-
-class _Deflate64:
-    """inflate64 has no output limit a call, so it is fed in small pieces (at most 1,032 times more)."""
-
-    def __init__(self) -> None:
-        import inflate64
-
-        self._inflater = inflate64.Inflater()
-        self.unconsumed_tail = b""
-
-    @property
-    def eof(self) -> bool:
-        return bool(self._inflater.eof)
-
-    def decompress(self, data: bytes, _most: int) -> bytes:
-        piece, self.unconsumed_tail = data[:1024], data[1024:]
-        out: bytes = self._inflater.inflate(piece)
-        return out
-
-
-class _ZipLzma:
-    """5.8: version, properties' size, properties, then a raw LZMA stream."""
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._inner: Any = None
-
-    @property
-    def eof(self) -> bool:
-        return bool(self._inner and self._inner.eof)
-
-    def decompress(self, data: bytes, most: int) -> bytes:
-        if self._inner is None:
-            self._head += data
-            if len(self._head) < 9:
-                return b""
-            data, self._head = self._start(self._head), b""
-        out: bytes = self._inner.decompress(data, most)
-        return out
-
-    def _start(self, head: bytes) -> bytes:
-        import lzma
-
-        (size,) = struct.unpack_from("<H", head, 2)
-        alone = head[4 : 4 + size] + b"\xff" * 8
-        self._inner = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=2**28 + 2**20)
-        return alone + head[4 + size :]
+_KNOWN_METHODS = frozenset({*range(20), *range(93, 100)})
+FORMATS = (
+    Format(
+        "zip",
+        lambda source: read_zip(source.view, open_zip(source.view, _MOST_RECORDS)),
+        (Mark(_LOCAL), Mark(b"PK\x07\x08PK\x03\x04"), Mark(b"PK00PK\x03\x04")),
+        _begins,
+        _end,
+    ),
+)
