@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .attempts import Attempts
 from .body import Body
 from .config import Config
 from .errors import ErrorReport, PluginError, Reason, StoreError, Unread
@@ -25,9 +26,6 @@ from .scan.plugin_facts import PluginIndex
 from .scan.validation import EmitChecker
 from .values import plain_text
 from .verdict import judge, judge_payload
-
-SAFE_MODE_DELIVERY = 3
-"""From this delivery on an object is not parsed any more: it killed its function before."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +86,7 @@ class Pipeline:
         self._engine = Engine(plugins, executor, config.limits, dedup=config.scan.dedup, scratch=scratch)
         self._ruleset = ruleset
         self._now = now
+        self._attempts = Attempts.of(broker.connectors.values(), lambda: now().timestamp())
 
     def scan_ref(
         self,
@@ -118,13 +117,26 @@ class Pipeline:
             response = self.unscanned(request, reason, str(error), ref=ref)
             self.store(response)
             return Outcome(kind="not_fetched", scan_id=scan_id, response=response)
-        if deliveries >= SAFE_MODE_DELIVERY:
-            why = f"delivery {deliveries}: earlier ones did not come to their end, so it was not parsed"
-            response = self.unscanned(request, Reason.CRASHED, why, ref=ref, payload=payload)
-            self.store(response)
-            return Outcome(kind="stored", scan_id=scan_id, response=response)
-        request.payloads = [payload]
-        return Outcome(kind="stored", scan_id=scan_id, response=self.scan(request, deadline, ref=ref))
+        attempt = self._attempts.begin(scan_id, deliveries, deadline.left_ms)
+        if attempt is None:
+            response = self._crashed(request, ref, payload)
+        else:
+            request.payloads = [payload]
+            with attempt:
+                response, failures = self._scanned(request, deadline, ref)
+            self.store(response, failures)
+        return Outcome(kind="stored", scan_id=scan_id, response=response)
+
+    def _crashed(self, request: Request, ref: ObjectRef, payload: Payload) -> ScanResponse:
+        """Safe mode: an earlier attempt died while it parsed, so this one archives, hashes and says so."""
+        why = f"delivery {request.attempt}: an earlier one died while it parsed, so it was not parsed again"
+        response = self.unscanned(request, Reason.CRASHED, why, ref=ref, payload=payload)
+        failures: list[StoreError] = []
+        if request.meta.archive_payloads:
+            self._archive(request.scan_id, response.results[0], payload, response.errors, failures)
+        self.store(response, failures)
+        self._attempts.clear(request.scan_id)
+        return response
 
     def _fetch(self, ref: ObjectRef) -> Payload:
         fetcher = self.broker.fetchers.get(ref.store)

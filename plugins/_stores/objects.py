@@ -70,6 +70,17 @@ class Objects:
         except (obstore.exceptions.BaseError, OSError) as error:
             raise self._failure(error) from None
 
+    def delete(self, key: str) -> None:
+        """Take an object away; no error if it is not there."""
+        import obstore
+
+        try:
+            obstore.delete(self._store, key)
+        except (obstore.exceptions.NotFoundError, FileNotFoundError):
+            return
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise self._failure(error) from None
+
     def fetch(self, ref: ObjectRef, max_bytes: int) -> Payload:
         """Exactly the version or ETag that the reference names, streamed (ARCHITECTURE, *Delivery*)."""
         import obstore
@@ -160,6 +171,23 @@ class DocumentStore:
 
     def _key(self, scan_id: str) -> str:
         return f"{self._prefix}{scan_id}.json"
+
+    def begin_attempt(self, scan_id: str, until: float) -> float | None:
+        """Put a mark, or the `until` of the one that stands (see `AttemptMarks`)."""
+        key = self._mark(scan_id)
+        if self._objects.create(key, repr(until).encode()):
+            return None
+        standing = self._objects.read(key)
+        return None if standing is None else float(standing[0])
+
+    def end_attempt(self, scan_id: str, until: float) -> None:
+        """Take that mark away."""
+        standing = self._objects.read(self._mark(scan_id))
+        if standing is not None and float(standing[0]) == until:
+            self._objects.delete(self._mark(scan_id))
+
+    def _mark(self, scan_id: str) -> str:
+        return f"{self._prefix}{scan_id}.attempt"
 
     def get(self, scan_id: str) -> dict[str, Any] | None:
         """The whole document, or None."""

@@ -42,4 +42,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX findings_by_name ON findings (name);
     CREATE INDEX findings_by_scan ON findings (scan_id);
     """,
+    """
+    CREATE TABLE attempts (scan_id text PRIMARY KEY, until double precision NOT NULL);
+    """,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import time
 import uuid
 import zlib
@@ -124,7 +125,9 @@ class Cosmosdb(Connector[CosmosdbOptions]):
         from azure.core import MatchConditions
         from azure.cosmos import exceptions
 
-        parts = self._of(scan_id, "SELECT c.id, c._etag FROM c WHERE c.scan_id = @scan_id AND c.id != 'head'")
+        parts = self._of(
+            scan_id, "SELECT c.id, c._etag FROM c WHERE c.scan_id = @scan_id AND CONTAINS(c.id, '.')"
+        )
         head = self._head(scan_id)  # after the parts: see the class
         for one in parts:
             if head is None or one["id"].split(".")[1] == head["token"]:
@@ -134,6 +137,38 @@ class Cosmosdb(Connector[CosmosdbOptions]):
                 self._items().delete_item(one["id"], scan_id, **pin)
             except (exceptions.CosmosResourceNotFoundError, exceptions.CosmosAccessConditionFailedError):
                 continue  # swept by another, or written anew since
+
+    def begin_attempt(self, scan_id: str, until: float) -> float | None:
+        """Put a mark, or the `until` of the one that stands (see `AttemptMarks`)."""
+        from azure.cosmos import exceptions
+
+        try:
+            try:
+                self._items().create_item(
+                    {"id": "attempt", "scan_id": scan_id, "kind": "attempt", "until": until}
+                )
+            except exceptions.CosmosResourceExistsError:
+                standing = self._standing_mark(scan_id)
+                return None if standing is None else float(standing["until"])
+        except _errors() as error:
+            raise self._failure(error) from None
+        return None
+
+    def end_attempt(self, scan_id: str, until: float) -> None:
+        """Take that mark away."""
+        from azure.cosmos import exceptions
+
+        try:
+            standing = self._standing_mark(scan_id)
+            if standing is not None and float(standing["until"]) == until:
+                with contextlib.suppress(exceptions.CosmosResourceNotFoundError):
+                    self._items().delete_item("attempt", scan_id)
+        except _errors() as error:
+            raise self._failure(error) from None
+
+    def _standing_mark(self, scan_id: str) -> dict[str, Any] | None:
+        found = self._of(scan_id, "SELECT * FROM c WHERE c.scan_id = @scan_id AND c.id = 'attempt'")
+        return found[0] if found else None
 
     def _of(self, scan_id: str, query: str, **parameters: Any) -> list[dict[str, Any]]:
         """The items of one scan."""

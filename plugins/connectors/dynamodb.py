@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 import zlib
@@ -21,6 +22,10 @@ from stoq_core.store import Rank, Summary, rank, summary_of
 _CHUNK_BYTES = 300 * KiB  # an item holds 400 KB, attributes' names and all
 _BATCH = 25
 _TRIES = 8
+_UNMARKED = {
+    "ExpressionAttributeNames": {"#until": "until"},
+    "ExpressionAttributeValues": {":none": {"N": "0"}},
+}
 _ABANDONED_S = 30 * 60  # no writer lives so long between its first part and its head
 
 
@@ -33,7 +38,7 @@ class DynamodbOptions(Options, frozen=True):
 
 
 class Dynamodb(Connector[DynamodbOptions]):
-    """Items of one scan share `scan_id`; `part` is `head`, `doc#TOKEN#N` or `payload#TOKEN#ID`.
+    """Items of one scan share `scan_id`; `part` is `head`, `attempt`, `doc#TOKEN#N` or `payload#TOKEN#ID`.
 
     Each attempt to save has a token of its own and the head names the one that counts, so no attempt
     writes over another's parts and readers never mix two. The document is stored compressed and in
@@ -138,6 +143,42 @@ class Dynamodb(Connector[DynamodbOptions]):
             and (token == loser or int(one.get("written", {"N": "0"})["N"]) < abandoned)
         ]
         self._batches(self.options.table, gone)
+
+    def begin_attempt(self, scan_id: str, until: float) -> float | None:
+        """Put a mark, or the `until` of the one that stands (see `AttemptMarks`)."""
+        key = {"scan_id": {"S": scan_id}, "part": {"S": "attempt"}}
+        try:
+            client = self._db()
+            try:
+                client.put_item(
+                    TableName=self.options.table,
+                    Item={**key, "until": {"N": repr(until)}},
+                    ConditionExpression="attribute_not_exists(part) OR #until = :none",
+                    **_UNMARKED,
+                )
+            except client.exceptions.ConditionalCheckFailedException:
+                found = client.get_item(TableName=self.options.table, Key=key, ConsistentRead=True).get(
+                    "Item"
+                )
+                return float(found["until"]["N"]) if found else None
+        except _errors() as error:
+            raise self._failure(error) from None
+        return None
+
+    def end_attempt(self, scan_id: str, until: float) -> None:
+        """Take that mark away: it says 0, as the function's role may not delete single items."""
+        try:
+            client = self._db()
+            with contextlib.suppress(client.exceptions.ConditionalCheckFailedException):
+                client.put_item(
+                    TableName=self.options.table,
+                    Item={"scan_id": {"S": scan_id}, "part": {"S": "attempt"}, "until": {"N": "0"}},
+                    ConditionExpression="#until = :until",
+                    ExpressionAttributeNames={"#until": "until"},
+                    ExpressionAttributeValues={":until": {"N": repr(until)}},
+                )
+        except _errors() as error:
+            raise self._failure(error) from None
 
     def _parts(self, scan_id: str) -> Iterator[dict[str, Any]]:
         yield from self._query(
@@ -263,9 +304,9 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _token_of(item: dict[str, Any]) -> str | None:
-    """The attempt that wrote a part; None for the head itself."""
+    """The attempt that wrote a part; None for the head and the mark of an attempt at work."""
     part = str(item["part"]["S"])
-    return None if part == "head" else part.split("#")[1]
+    return part.split("#")[1] if "#" in part else None
 
 
 def _rank_number(one: Rank) -> int:

@@ -45,8 +45,7 @@ class Filedir(Connector[FiledirOptions]):
                 if standing is None or rank_of_document(standing) <= rank(response):
                     write_whole(self._file(response.scan_id), [encode(response)])
         except OSError as error:
-            message = f"connector.{self.name}: {self._folder}: {error.strerror or error}"
-            raise StoreError(message, retryable=True) from None
+            raise self._failure(error) from None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -56,6 +55,32 @@ class Filedir(Connector[FiledirOptions]):
 
     def _file(self, scan_id: str) -> Path:
         return self._folder / f"{Path(scan_id).name}.json"
+
+    def begin_attempt(self, scan_id: str, until: float) -> float | None:
+        """Put a mark, or the `until` of the one that stands (see `AttemptMarks`)."""
+        mark = self._file(scan_id).with_suffix(".attempt")
+        try:
+            with self._locked():
+                if mark.exists():
+                    return float(mark.read_bytes())
+                write_whole(mark, [repr(until).encode()])
+        except OSError as error:
+            raise self._failure(error) from None
+        return None
+
+    def end_attempt(self, scan_id: str, until: float) -> None:
+        """Take that mark away."""
+        mark = self._file(scan_id).with_suffix(".attempt")
+        try:
+            with self._locked():
+                if mark.exists() and float(mark.read_bytes()) == until:
+                    mark.unlink()
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: OSError) -> StoreError:
+        message = f"connector.{self.name}: {self._folder}: {error.strerror or error}"
+        return StoreError(message, retryable=True)
 
     def get(self, scan_id: str) -> dict[str, Any] | None:
         """The whole document, or None."""

@@ -130,6 +130,33 @@ class Firestore(Connector[FirestoreOptions]):
 
         return bool(settle(self._client().transaction(max_attempts=_LOSSES)))
 
+    def begin_attempt(self, scan_id: str, until: float) -> float | None:
+        """Put a mark, or the `until` of the one that stands (see `AttemptMarks`)."""
+        from google.api_core.exceptions import AlreadyExists
+
+        mark = self._mark(scan_id)
+        try:
+            try:
+                mark.create({"until": until}, timeout=_S)
+            except AlreadyExists:
+                standing = mark.get(timeout=_S).to_dict()
+                return None if standing is None else float(standing["until"])
+        except _errors() as error:
+            raise self._failure(error) from None
+        return None
+
+    def end_attempt(self, scan_id: str, until: float) -> None:
+        """Take that mark away."""
+        try:
+            standing = self._mark(scan_id).get(timeout=_S).to_dict()
+            if standing is not None and standing["until"] == until:
+                self._mark(scan_id).delete(timeout=_S)
+        except _errors() as error:
+            raise self._failure(error) from None
+
+    def _mark(self, scan_id: str) -> Any:
+        return self._head(scan_id).collection("attempts").document("attempt")
+
     def get(self, scan_id: str) -> dict[str, Any] | None:
         """The whole document that the head names, or None."""
         try:

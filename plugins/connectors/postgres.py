@@ -76,6 +76,28 @@ class Postgres(Connector[PostgresOptions]):
         scan, payloads, findings = _rows(response)
         self._run(lambda db: _replace(db, response.scan_id, scan, payloads, findings))
 
+    def begin_attempt(self, scan_id: str, until: float) -> float | None:
+        """Put a mark, or the `until` of the one that stands (see `AttemptMarks`)."""
+        row = self._run(
+            lambda db: db.execute(
+                "WITH put AS (INSERT INTO attempts VALUES (%(id)s, %(until)s)"
+                " ON CONFLICT (scan_id) DO NOTHING RETURNING 1)"
+                " SELECT until FROM attempts WHERE scan_id = %(id)s AND NOT EXISTS (SELECT FROM put)",
+                {"id": scan_id, "until": until},
+            ).fetchone()
+        )
+        return None if row is None else float(row[0])
+
+    def end_attempt(self, scan_id: str, until: float) -> None:
+        """Take that mark away."""
+        self._run(
+            lambda db: (
+                db.execute(
+                    "DELETE FROM attempts WHERE scan_id = %s AND until = %s", (scan_id, until)
+                ).rowcount
+            )
+        )
+
     def get(self, scan_id: str) -> dict[str, Any] | None:
         """The whole document, or None."""
         found = self._run(

@@ -29,6 +29,14 @@ class S3(Connector[BucketOptions]):
         """Write it, unless a more complete record stands there."""
         self._documents.save(response)
 
+    def begin_attempt(self, scan_id: str, until: float) -> float | None:
+        """Put a mark, or the `until` of the one that stands (see `AttemptMarks`)."""
+        return self._documents.begin_attempt(scan_id, until)
+
+    def end_attempt(self, scan_id: str, until: float) -> None:
+        """Take that mark away."""
+        self._documents.end_attempt(scan_id, until)
+
     def get(self, scan_id: str) -> dict[str, Any] | None:
         """The whole document, or None."""
         return self._documents.get(scan_id)

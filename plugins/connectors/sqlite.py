@@ -19,7 +19,7 @@ from stoq_core.render import encode
 from stoq_core.response import ScanResponse
 from stoq_core.store import Summary, rank, summary_of
 
-_VERSION = 1
+_VERSION = 2
 _BUSY_S = 30.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS scans (
@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS findings (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS findings_by_name ON findings (name);
 CREATE INDEX IF NOT EXISTS findings_by_scan ON findings (scan_id);
+CREATE TABLE IF NOT EXISTS attempts (scan_id TEXT PRIMARY KEY, until REAL NOT NULL) STRICT;
 """
 _COLUMNS = "scan_id, time, verdict, score, complete, name, sha256, size, payloads, source"
 
@@ -144,6 +145,29 @@ class Sqlite(Connector[SqliteOptions]):
                 for one in (response.verdict.findings if response.verdict else ())
             ),
         )
+
+    def begin_attempt(self, scan_id: str, until: float) -> float | None:
+        """Put a mark, or the `until` of the one that stands (see `AttemptMarks`)."""
+        try:
+            with self._lock:
+                db = self._opened()
+                put = db.execute("INSERT OR IGNORE INTO attempts VALUES (?, ?)", (scan_id, until)).rowcount
+                if put:
+                    return None
+                row = db.execute("SELECT until FROM attempts WHERE scan_id = ?", (scan_id,)).fetchone()
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"connector.{self.name}: {error}", retryable=True) from None
+        return None if row is None else float(row[0])
+
+    def end_attempt(self, scan_id: str, until: float) -> None:
+        """Take that mark away."""
+        try:
+            with self._lock:
+                self._opened().execute(
+                    "DELETE FROM attempts WHERE scan_id = ? AND until = ?", (scan_id, until)
+                )
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"connector.{self.name}: {error}", retryable=True) from None
 
     def get(self, scan_id: str) -> dict[str, Any] | None:
         """The whole document, or None."""

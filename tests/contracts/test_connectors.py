@@ -24,6 +24,7 @@ from plugins.connectors.gcs import Gcs
 from plugins.connectors.postgres import Postgres, PostgresOptions
 from plugins.connectors.s3 import S3
 from plugins.connectors.sqlite import Sqlite
+from stoq_core.attempts import AttemptMarks
 from stoq_core.errors import StoreError
 from stoq_core.options import Secret
 from stoq_core.render import document
@@ -129,6 +130,22 @@ def test_what_is_saved_is_found(store: Any) -> None:
     saved = response(score=1000)
     store.save(saved)
     assert store.get(SCAN_ID) == document(saved)
+
+
+def test_marks_of_attempts(store: Any) -> None:
+    """A mark is put once, says until when its attempt may live, and goes with that attempt alone."""
+    assert isinstance(store, AttemptMarks)
+    assert store.begin_attempt(SCAN_ID, 1_700_000_000.25) is None
+    assert store.begin_attempt(SCAN_ID, 1_700_000_009.5) == 1_700_000_000.25
+    store.end_attempt(SCAN_ID, 1_700_000_009.5)
+    assert store.begin_attempt(SCAN_ID, 1_700_000_010.0) == 1_700_000_000.25
+    store.save(response())
+    assert store.begin_attempt(SCAN_ID, 1_700_000_010.0) == 1_700_000_000.25
+    assert store.get(SCAN_ID) == document(response())
+    assert [line.scan_id for line in store.list(10)] == [SCAN_ID]
+    store.end_attempt(SCAN_ID, 1_700_000_000.25)
+    store.end_attempt(SCAN_ID, 1_700_000_000.25)
+    assert store.begin_attempt(SCAN_ID, 1_700_000_011.0) is None
 
 
 def test_saving_twice_is_one_record(store: Any) -> None:

@@ -14,8 +14,8 @@ import pytest
 from handlers import bootstrap
 from infra.build import CLOUDS, ROOT
 from plugins.connectors import cosmosdb
+from stoq_core.attempts import SAFE_MODE_DELIVERY
 from stoq_core.limits import GiB, MiB
-from stoq_core.pipeline import SAFE_MODE_DELIVERY
 from tests.responses import response
 
 FOLDER = ROOT / "infra" / "azure"

@@ -15,8 +15,8 @@ import pytest
 from handlers import bootstrap
 from infra.build import CLOUDS, ROOT
 from plugins.connectors import firestore
+from stoq_core.attempts import SAFE_MODE_DELIVERY
 from stoq_core.limits import MiB
-from stoq_core.pipeline import SAFE_MODE_DELIVERY
 from stoq_core.store import summary_of
 from tests.responses import response
 
