@@ -27,6 +27,7 @@ class Claim(IntEnum):
     PADDING = 2
     MEDIA = 3
     UNREAD = 4
+    SEARCHED = 5
 
 
 class Gap(NamedTuple):
@@ -66,6 +67,10 @@ class Account:
         """Bytes that the format leaves free and the reader has found to be zeros or one byte repeated."""
         self._claim(offset, size, Claim.PADDING)
 
+    def searched(self, offset: int, size: int) -> None:
+        """Code, tables, text: bytes that hide nothing from whoever searches them as they stand."""
+        self._claim(offset, size, Claim.SEARCHED)
+
     def unread(self, offset: int, size: int) -> None:
         """Bytes that could not be read; the reader says why with `job.unread`."""
         self._claim(offset, size, Claim.UNREAD)
@@ -93,6 +98,10 @@ class Account:
             self._claims.sort()
             self._ordered = True
         return self._claims
+
+    def spans(self) -> Iterator[tuple[int, int, Claim]]:
+        """All claims (start, end, kind) in order of their starts; they may overlap."""
+        yield from self._sorted()
 
     def gaps(self, view: memoryview) -> Iterator[Gap]:
         """What nobody claimed and is not one byte repeated, in order, without the zeros in front of it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -74,6 +74,7 @@ class Job:
         "_size",
         "_tools",
         "_unread",
+        "accounts",
         "deadline",
         "dispatch_meta",
         "passwords",
@@ -92,8 +93,12 @@ class Job:
         scratch: Path | None = None,
         tools: ToolRunner | None = None,
         size: int = 0,
+        accounts: Sequence[Account] = (),
     ) -> None:
-        """`results` are those of the workers that ran before, by name; `size` is the payload's, in bytes."""
+        """`results` are those of the workers that ran before, by name; `size` is the payload's, in bytes.
+
+        `accounts` are those of this payload that openers have kept before, and ended in order.
+        """
         self.plugin = plugin
         self.deadline = deadline
         self.dispatch_meta = list(dispatch_meta)
@@ -105,6 +110,7 @@ class Job:
         self._scratch = scratch
         self._tools = tools
         self._size = size
+        self.accounts = accounts
         self._account: Account | None = None
 
     @property

@@ -94,6 +94,8 @@ class Worker(Plugin[_O]):
     runs: ClassVar[Literal["sandbox", "broker"]] = "sandbox"
     essential: ClassVar[bool] = True
     reads_meta: ClassVar[bool] = False
+    last: ClassVar[bool] = False
+    """Run behind the others of its round, and be shown the accounts that they kept (`job.accounts`)."""
     result: ClassVar[type[msgspec.Struct] | None] = None
     """The struct that documents the result's fields."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from .account import Account
 from .body import Body
 from .errors import ErrorReport, PluginError, Unread
 from .job import Child, Dispatch, Finding, Hint, Job
@@ -55,6 +56,7 @@ def job(
     dispatch_meta: Iterable[dict[str, Any]] = (),
     passwords: Iterable[str] = (),
     deadline: Deadline | None = None,
+    accounts: Sequence[Account] = (),
 ) -> Job:
     """A job with the default limits, or those given."""
     ceilings = limits or RequestLimits()
@@ -74,6 +76,7 @@ def job(
         passwords=passwords,
         tools=LocalTools(),
         size=input_bytes,
+        accounts=accounts,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from stoq_core.account import Account
 from stoq_core.errors import ErrorReport, PluginError, PluginLoadError, Reason, StoqError, Unread
 from stoq_core.job import Job
 from stoq_core.limits import Budget, Deadline, Limits, RequestLimits
@@ -107,6 +108,7 @@ class _Examination:
         )
         for size in journal.child_bytes:
             self.budget.spend(size)
+        self.accounts: list[Account] = []
         self.seen: set[str] = set().union(*journal.rounds)
         self.reported = {(one.code, one.plugin) for one in journal.errors}
 
@@ -221,7 +223,9 @@ class _Examination:
         self._unread(name, Reason.PLUGIN_MISSING, why)
 
     def _in_order(self, names: list[str]) -> list[str]:
-        """By name, but what a worker requires comes before it."""
+        """By name, but what a worker requires comes before it, and `last` ones behind the others."""
+        if any(self.plugins.worker(name).last for name in names):
+            names = sorted(names, key=lambda name: self.plugins.worker(name).last)
         for name in names:
             if self.plugins.worker(name).requires:
                 break
@@ -285,6 +289,8 @@ class _Examination:
         emits.close()
         if failure is not None:
             self._failed(label, plugin, failure, ReportChecker(self.payload.payload_id))
+        elif job.has_account:
+            self.accounts.append(job.account)
         self._end(key, emits.spent_s * 1000, failed=failure is not None)
 
     def _emits(self, key: str, label: str, plugin: Any, job: Job, emits: Guarded) -> PluginError | None:
@@ -341,6 +347,7 @@ class _Examination:
             scratch=task.scratch,
             tools=self.plugins.tools,
             size=self.payload.size,
+            accounts=self.accounts,
         )
 
     def _reported(self, label: str, job: Job, reports: ReportChecker) -> None:

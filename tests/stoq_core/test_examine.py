@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stoq_core.account import Claim
 from stoq_core.errors import Reason, Unread
 from stoq_core.job import Child, Dispatch, Finding
 from stoq_core.limits import Deadline, RequestLimits
@@ -247,3 +248,27 @@ def test_a_started_worker_is_not_run_again() -> None:
     assert rest.all[0] == ("end", "a", 0.0, True)
     assert ("start", "a") not in rest.all
     assert (ended.failed, ended.finished) == ({"a"}, {"a", "b"})
+
+
+def test_a_last_worker_is_shown_the_accounts_of_those_before_it() -> None:
+    """It runs behind the others whatever its name; an opener that failed has no account."""
+    seen: list[Any] = []
+
+    def opens(_payload: Any, job: Any) -> Any:
+        job.account.child(0, 2)
+        job.account.searched(2, 1)
+        yield {}
+
+    def fails(_payload: Any, job: Any) -> Any:
+        job.account.child(0, 3)
+        raise ValueError
+
+    def looks(_payload: Any, job: Any) -> Any:
+        seen.extend(list(account.spans()) for account in job.accounts)
+        yield {}
+
+    source = Source(
+        {"a": worker(looks, last=True), "b": worker(opens), "c": worker(fails)}, always=["a", "b", "c"]
+    )
+    scan(source, b"xyz")
+    assert seen == [[(0, 2, Claim.CHILD), (2, 3, Claim.SEARCHED)]]
