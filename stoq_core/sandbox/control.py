@@ -20,6 +20,8 @@ from . import messages as wire
 from . import spawn
 from .wire import Channel, Closed, Frame, Malformed, Overdue
 
+_FACTS = wire.Said(list[wire.Facts])
+_DESCRIBED, _FORKED, _EXITED = wire.Said(wire.Facts), wire.Said(wire.Forked), wire.Said(wire.Exited)
 _START_S = 60.0
 _ANSWER_S = 30.0
 _AHEAD_BYTES = 1 << 20
@@ -54,6 +56,8 @@ class Zygote:
         self._births: deque[Birth] = deque()
         self._exits: dict[int, wire.Exited] = {}
         self._dismissed: set[int] = set()
+        self._alive: set[int] = set()
+        self._describing = False
         try:
             self._process = spawn.take(python)
         except OSError as error:
@@ -87,12 +91,15 @@ class Zygote:
         if frame.kind == wire.FAILED:
             self.close()
             raise PluginLoadError(frame.data.decode("utf-8", "replace"))
-        assert frame.kind == kind
+        if frame.kind != kind:
+            raise self._distrusted(f"a frame of kind {frame.kind} instead of {kind}")
         return frame
 
-    @staticmethod
-    def _facts(frame: Frame) -> list[wire.Facts]:
-        return msgspec.msgpack.decode(frame.data, type=list[wire.Facts])
+    def _facts(self, frame: Frame) -> list[wire.Facts]:
+        try:
+            return _FACTS.decode(frame.data)
+        except Malformed as error:
+            raise self._distrusted(str(error)) from None
 
     # -- children ---------------------------------------------------------------------------------
 
@@ -146,6 +153,8 @@ class Zygote:
 
     def _catch_up(self) -> None:
         """Take in all that the zygote has said, so that it never waits for this process."""
+        if self._closed:
+            raise ZygoteGone("the sandbox's zygote is gone")
         while self._settled and self._channel.readable:
             self._hear(_ANSWER_S)
 
@@ -178,10 +187,15 @@ class Zygote:
         with self._lock:
             self._send_raw(wire.DESCRIBE, name.encode("utf-8", "replace"))
             until = time.monotonic() + _ANSWER_S
-            while True:
+            self._describing = True
+            frame = None
+            while frame is None:
                 frame = self._must_hear(until)
-                if frame is not None and frame.kind == wire.DESCRIBED:
-                    return msgspec.msgpack.decode(frame.data, type=wire.Facts)
+            self._describing = False
+            try:
+                return _DESCRIBED.decode(frame.data)
+            except Malformed as error:
+                raise self._distrusted(str(error)) from None
 
     def _pid_of(self, birth: Birth) -> int:
         until = time.monotonic() + _ANSWER_S
@@ -208,26 +222,49 @@ class Zygote:
             raise ZygoteGone("the sandbox's zygote does not answer") from None
 
     def _hear(self, wait_s: float) -> Frame | None:
-        """Take in one message; those that nobody waits for are None."""
+        """Take in one message; the facts that `describe` waits for, or None.
+
+        A zygote never says what it was not asked for: one that does is not ours any more, and ended.
+        """
         try:
             frame = self._channel.receive(wait_s)
-        except (Closed, Malformed) as error:
-            raise ZygoteGone(f"the sandbox's zygote is gone: {error}") from None
-        if frame.kind == wire.EXITED:
-            exited = msgspec.msgpack.decode(frame.data, type=wire.Exited)
-            if exited.pid in self._dismissed:
-                self._dismissed.discard(exited.pid)
+            if frame.kind == wire.EXITED:
+                self._exited(_EXITED.decode(frame.data))
+            elif frame.kind == wire.FORKED:
+                self._forked(_FORKED.decode(frame.data))
+            elif frame.kind == wire.DESCRIBED and self._describing:
+                return frame
             else:
-                self._exits[exited.pid] = exited
-        elif frame.kind == wire.FORKED:
-            forked = msgspec.msgpack.decode(frame.data, type=wire.Forked)
-            birth = self._births.popleft()
-            birth.pid, birth.error = forked.pid, forked.error
-            if birth.dismissed:
-                self._end(birth)
-        else:
-            return frame
+                raise Malformed(f"a frame of kind {frame.kind}: {frame.data[:200]!r}")
+        except Closed as error:
+            raise ZygoteGone(f"the sandbox's zygote is gone: {error}") from None
+        except Malformed as error:
+            raise self._distrusted(str(error)) from None
         return None
+
+    def _exited(self, exited: wire.Exited) -> None:
+        if exited.pid not in self._alive:
+            raise Malformed(f"the end of {exited.pid}, which was never there")
+        self._alive.discard(exited.pid)
+        if exited.pid in self._dismissed:
+            self._dismissed.discard(exited.pid)
+        else:
+            self._exits[exited.pid] = exited
+
+    def _forked(self, forked: wire.Forked) -> None:
+        if not self._births or forked.pid <= 1 or forked.pid in self._alive:
+            raise Malformed(f"a process {forked.pid} that nobody asked for")
+        birth = self._births.popleft()
+        birth.pid, birth.error = forked.pid, forked.error
+        self._alive.add(forked.pid)
+        self._exits.pop(forked.pid, None)  # of an earlier process that nobody asked about
+        if birth.dismissed:
+            self._end(birth)
+
+    def _distrusted(self, why: str) -> ZygoteGone:
+        """End a zygote that cannot be believed, and all its children; what to raise."""
+        self.close()
+        return ZygoteGone(f"the sandbox's zygote broke its protocol and was ended: {why}"[:1_000])
 
     def __del__(self) -> None:
         """Whoever forgot to close it leaves no process behind."""

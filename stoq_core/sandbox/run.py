@@ -15,6 +15,7 @@ from stoq_core.scan.journal import Journal, Listener
 from stoq_core.values import plain_text
 
 from . import messages as wire
+from .control import ZygoteGone
 from .entries import Received
 from .wire import Channel, Closed, Malformed, Overdue, Words
 
@@ -71,7 +72,9 @@ class Run:
             if others and heard_before(seat.birth.channel, others, self._wait_s(seat.birth.channel)):
                 return True
             self._hear(seat)
-        except (Closed, Overdue, Malformed) as error:
+        except (Closed, Overdue, Malformed, ZygoteGone) as error:
+            if self._seat is None:  # there is no child to be had, nor another zygote
+                raise
             self._bury(error)
         return False
 
@@ -270,6 +273,8 @@ class Run:
             if self._task.deadline.expired:
                 return "deadline", "the request's time ran out"
             return "timeout", "it did not come to an end in its time and was killed"
+        if isinstance(error, ZygoteGone):
+            return "crashed", str(error)[:1000]
         if isinstance(error, _Flood):
             return "result_too_large", "it sent more than it may"
         if isinstance(error, Malformed):

@@ -23,6 +23,7 @@ _HEADER = struct.Struct("<IBB")  # bytes that follow, kind, descriptors that cam
 _READ_BYTES = 64 * 1024  # a larger buffer would be mapped and unmapped for each read, which takes 12 µs
 _MAX_FDS = 16
 _ANCILLARY_BYTES = socket.CMSG_LEN(_MAX_FDS * array.array("i").itemsize)
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # no program that is run inherits what came
 _TICK_MS = 100
 _TICK = struct.pack("ll", 0, 1_000 * _TICK_MS)  # timeval
 _ENCODE_INTO = msgspec.msgpack.Encoder().encode_into
@@ -312,11 +313,11 @@ class Channel:
                 return self.sock.recv(into, flags)
             return self.sock.recv_into(into, 0, flags)
         if isinstance(into, int):
-            chunk, fds, flags, _ = socket.recv_fds(self.sock, into, _MAX_FDS)
+            chunk, fds, flags, _ = socket.recv_fds(self.sock, into, _MAX_FDS, _CLOSE_ON_EXEC)
             self._fds.extend(fds)
             read: bytes | int = chunk
         else:
-            read, ancillary, flags, _ = self.sock.recvmsg_into([into], _ANCILLARY_BYTES)
+            read, ancillary, flags, _ = self.sock.recvmsg_into([into], _ANCILLARY_BYTES, _CLOSE_ON_EXEC)
             for _level, _kind, data in ancillary:
                 self._fds.extend(array.array("i", data))
         if flags & socket.MSG_CTRUNC:

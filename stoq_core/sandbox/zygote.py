@@ -5,6 +5,7 @@ It reads what the broker says and never what a child says; it touches no payload
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import select
@@ -28,12 +29,15 @@ from .wire import Channel, Closed, Frame
 
 _STDERR = 2
 _FIRST_TOOL_FD = 20
+_FIRST_SPARE_FD = 64
+_LAST_FD = 65_536
 
 
 def main(fd: int) -> NoReturn:
     """The process's whole life; `fd` is its end of the broker's socket."""
     os.setsid()
     os.chdir("/")
+    os.set_inheritable(fd, False)  # noqa: FBT003 - positional; it came by exec, and no tool may have it
     _silence(fd)
     protect.make_opaque()
     protect.adopt_orphans()
@@ -56,7 +60,7 @@ def _silence(fd: int) -> None:
     for one in (0, 1, _STDERR):
         os.dup2(nowhere, one)
     os.closerange(3, fd)
-    os.closerange(fd + 1, 65_536)
+    os.closerange(fd + 1, _LAST_FD)
 
 
 class _Zygote:
@@ -151,7 +155,7 @@ class _Zygote:
             bell = os.dup(bell)  # so that it is not 3
             os.dup2(fd, 3, inheritable=False)
             os.dup2(bell, 4, inheritable=False)
-            os.closerange(5, 1_024)
+            os.closerange(5, _LAST_FD)
             channel = Channel(socket.socket(fileno=3), takes_fds=True)
             child.run(child.Outbox(channel, 4), self._plugins, self._bounds, missing)
         finally:
@@ -234,12 +238,7 @@ class _Zygote:
             os.setsid()
             for one in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
                 signal.signal(one, signal.SIG_DFL)
-            os.dup2(fds[0], 1)
-            os.dup2(fds[1], _STDERR)
-            paths = []
-            for at, fd in enumerate(fds[2:]):
-                os.dup2(fd, _FIRST_TOOL_FD + at, inheritable=True)
-                paths.append(f"/proc/self/fd/{_FIRST_TOOL_FD + at}")
+            paths = _keep_only(fds)
             words = [one if isinstance(one, str) else paths[one] for one in asked.arguments]
             os.chdir(asked.folder)
             if uid is not None:
@@ -253,6 +252,20 @@ class _Zygote:
             os.write(_STDERR, f"cannot be run: {error}".encode())
         finally:
             os._exit(127)
+
+
+def _keep_only(fds: tuple[int, ...]) -> list[str]:
+    """Standard output and error and the bodies' descriptors, and nothing else is open; the bodies' paths.
+
+    The zygote's socket above all: who has it speaks to the broker as the zygote.
+    """
+    spare = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_SPARE_FD) for fd in fds]
+    wanted = [1, _STDERR, *range(_FIRST_TOOL_FD, _FIRST_TOOL_FD + len(fds) - 2)]
+    for fd, number in zip(spare, wanted, strict=True):
+        os.dup2(fd, number, inheritable=True)
+    os.closerange(_STDERR + 1, _FIRST_TOOL_FD)
+    os.closerange(wanted[-1] + 1 if len(fds) > 2 else _FIRST_TOOL_FD, _LAST_FD)
+    return [f"/proc/self/fd/{number}" for number in wanted[2:]]
 
 
 def _threads() -> int:
