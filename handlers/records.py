@@ -14,6 +14,7 @@ from stoq_core.errors import StoreError
 from stoq_core.limits import Deadline
 from stoq_core.payload import ObjectRef, Payload
 from stoq_core.pipeline import Outcome
+from stoq_core.references import RefusedReferenceError
 from stoq_core.values import plain_text
 
 MIN_LEFT_MS = 15_000
@@ -49,6 +50,9 @@ class Scanner(Protocol):
     ) -> Outcome:
         """Fetch (unless the event brought the payload), scan and store."""
 
+    def names_in_logs(self, ref: ObjectRef) -> dict[str, str]:
+        """What leads from a log line to the object."""
+
 
 def deadline(left_ms: float) -> Deadline:
     """The time until the platform ends the call; the pipeline keeps `limits.reserve_ms` of it for storing."""
@@ -60,20 +64,35 @@ def why(error: Exception) -> str:
     return str(error) if isinstance(error, msgspec.ValidationError) else "the body is no JSON"
 
 
-def ended(
-    scanner: Scanner, found: Callable[[], Iterable[ObjectRef | Brought]], limit: Deadline, deliveries: int = 1
+class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a record came from, for its log lines: the queue's message and the platform's invocation."""
+
+    message_id: str = ""
+    request_id: str = ""
+
+
+NOWHERE = Source()
+"""A record of which nothing is known."""
+
+
+def process_and_ack(
+    scanner: Scanner,
+    found: Callable[[], Iterable[ObjectRef | Brought]],
+    limit: Deadline,
+    deliveries: int = 1,
+    source: Source = NOWHERE,
 ) -> bool:
     """True if the record has come to its end, False if it is to come again.
 
     `found` reads the record. One that cannot be read is False too: it goes on to the dead letters.
     """
     if limit.left_ms < MIN_LEFT_MS:
-        log("no_time_left", left_ms=round(limit.left_ms))
+        log("no_time_left", source, left_ms=round(limit.left_ms))
         return False
     try:
-        scan_all(scanner, found(), limit, deliveries)
+        scan_all(scanner, found(), limit, deliveries, source)
     except UnknownEventError as error:
-        log("unknown_event", error=str(error))
+        log("unknown_event", source, error=str(error))
         return False
     except DeliverAgainError:
         return False
@@ -81,34 +100,42 @@ def ended(
 
 
 def scan_all(
-    scanner: Scanner, found: Iterable[ObjectRef | Brought], limit: Deadline, deliveries: int = 1
+    scanner: Scanner,
+    found: Iterable[ObjectRef | Brought],
+    limit: Deadline,
+    deliveries: int = 1,
+    source: Source = NOWHERE,
 ) -> None:
     """Scan all that one record names, then raise `DeliverAgainError` if any of it is not stored."""
-    ends = [_scan(scanner, one, limit, deliveries) for one in found]
+    ends = [_scan(scanner, item, limit, deliveries, source) for item in found]
     failed = [said for said in ends if said is not None]
     if failed:
         raise DeliverAgainError("; ".join(failed[:5]))
 
 
-def _scan(scanner: Scanner, one: ObjectRef | Brought, limit: Deadline, deliveries: int) -> str | None:
+def _scan(
+    scanner: Scanner, item: ObjectRef | Brought, limit: Deadline, deliveries: int, source: Source
+) -> str | None:
     """None if it came to its end, else why it did not."""
-    ref, payload = (one.ref, one.payload) if isinstance(one, Brought) else (one, None)
+    ref, payload = (item.ref, item.payload) if isinstance(item, Brought) else (item, None)
     began = time.perf_counter()
-    facts: dict[str, Any] = {"deliveries": deliveries}
+    facts: dict[str, Any] = {**scanner.names_in_logs(ref), "deliveries": deliveries}
     said: str | None = None
     try:
         outcome = scanner.scan_ref(ref, deadline=limit, deliveries=deliveries, payload=payload)
+    except RefusedReferenceError as error:
+        event, said = "reference_refused", str(error)
     except StoreError as error:
         event, said, facts["retryable"] = "store_failed", str(error), error.retryable
     except Exception as error:  # noqa: BLE001 - a fault of our own must not fail the batch's other records
         event, said = "failed", _kind_and_place(error)
     else:
-        event, facts["scan_id"] = outcome.kind, outcome.scan_id
+        event = outcome.kind
         if outcome.response is not None and outcome.response.verdict is not None:
             facts["verdict"] = outcome.response.verdict.verdict
     if said is not None:
         facts["error"] = said
-    log(event, **facts, ms=round((time.perf_counter() - began) * 1000))
+    log(event, source, **facts, ms=round((time.perf_counter() - began) * 1000))
     return said
 
 
@@ -120,7 +147,8 @@ def _kind_and_place(error: Exception) -> str:
     return f"{type(error).__name__} at {place}"
 
 
-def log(event: str, **facts: Any) -> None:
-    """One JSON line; ids and numbers, never keys, bodies or contents."""
+def log(event: str, source: Source = NOWHERE, **facts: Any) -> None:
+    """One JSON line; ids and numbers, never bodies or contents, keys only where `logging.keys` says so."""
+    facts = {**msgspec.to_builtins(source), **facts}
     safe = {key: plain_text(value) if isinstance(value, str) else value for key, value in facts.items()}
     print(json.dumps({"event": event, **safe}), flush=True)

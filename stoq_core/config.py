@@ -77,6 +77,12 @@ class RulesSection(_Section, frozen=True):
     path: str = ""
 
 
+class LoggingSection(_Section, frozen=True):
+    """`[logging]`: whether a function's log lines name objects by their keys, or by a digest of them."""
+
+    keys: bool = False
+
+
 class ResultsSection(_Section, frozen=True):
     """`[results]`: which connector answers `stoq results`."""
 
@@ -95,6 +101,7 @@ class Config(_Section, frozen=True):
     sandbox: SandboxSection = SandboxSection()
     rules: RulesSection = RulesSection()
     results: ResultsSection = ResultsSection()
+    logging: LoggingSection = LoggingSection()
     worker: dict[str, dict[str, Any]] = {}
     dispatcher: dict[str, dict[str, Any]] = {}
     decorator: dict[str, dict[str, Any]] = {}

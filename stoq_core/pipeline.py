@@ -18,6 +18,7 @@ from .job import Finding, On
 from .limits import Budget, Deadline
 from .payload import ObjectRef, Payload, PayloadMeta, Request, RequestMeta, root_id, scan_id_for
 from .plugin import ArchiveContext, Archiver, Connector, Decorator
+from .references import object_digest, refuse_foreign
 from .registry import Plugins
 from .response import FoundIn, PayloadReport, ScanResponse, Stats
 from .scan.engine import Engine
@@ -106,6 +107,8 @@ class Pipeline:
         request = Request(scan_id=scan_id, meta=meta, attempt=deliveries)
         request.passwords = list(self.config.scan.passwords)
         request.start = list(self.config.scan.start)
+        if payload is None:
+            refuse_foreign(ref, self.config.trigger)
         try:
             payload = self._fetch(ref) if payload is None else payload
         except StoreError as error:
@@ -126,6 +129,14 @@ class Pipeline:
                 response, failures = self._scanned(request, deadline, ref)
             self.store(response, failures)
         return Outcome(kind="stored", scan_id=scan_id, response=response)
+
+    def names_in_logs(self, ref: ObjectRef, campaign: str = "live") -> dict[str, str]:
+        """What leads from a log line to the object: the scan's id, and the key or a digest of it."""
+        named = f"{ref.bucket}/{ref.key}" if self.config.logging.keys else None
+        return {
+            "scan_id": scan_id_for(self.config.deployment, ref.identity, campaign),
+            "object": named or object_digest(self.config.deployment, ref),
+        }
 
     def _crashed(self, request: Request, ref: ObjectRef, payload: Payload) -> ScanResponse:
         """Safe mode: an earlier attempt died while it parsed, so this one archives, hashes and says so."""

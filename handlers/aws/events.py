@@ -21,6 +21,8 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 class LambdaContext(Protocol):
     """What a handler needs of Lambda's context."""
 
+    aws_request_id: str
+
     def get_remaining_time_in_millis(self) -> int:
         """Until the platform kills the function."""
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from handlers import ahead
+from handlers import first_import
 from handlers.aws.events import LambdaContext, refs_of_event
-from handlers.records import Scanner, deadline, scan_all
+from handlers.records import Scanner, Source, deadline, scan_all
 
 
-def answer(scanner: Scanner, event: dict[str, Any], context: LambdaContext) -> None:
+def respond(scanner: Scanner, event: dict[str, Any], context: LambdaContext) -> None:
     """Returns when all is stored; raises what Lambda's asynchronous retry should try again."""
-    scan_all(scanner, refs_of_event(event), deadline(context.get_remaining_time_in_millis()))
+    source = Source(request_id=context.aws_request_id)
+    scan_all(scanner, refs_of_event(event), deadline(context.get_remaining_time_in_millis()), source=source)
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> None:
     """Lambda's entry point."""
-    answer(PIPELINE, event, context)
+    respond(PIPELINE, event, context)
 
 
-PIPELINE = ahead.cold_start()
+PIPELINE = first_import.cold_start()

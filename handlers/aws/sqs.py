@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from handlers import ahead
+from handlers import first_import
 from handlers.aws.events import LambdaContext, Message, messages, refs_of_body
-from handlers.records import Scanner, deadline, ended
+from handlers.records import Scanner, Source, deadline, process_and_ack
 
 
-def answer(scanner: Scanner, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def respond(scanner: Scanner, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """`{"batchItemFailures": […]}`: the ids of the messages to deliver again."""
-    failed = [one.id for one in messages(event) if not _ended(scanner, one, context)]
-    return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
+    failed = [message.id for message in messages(event) if not _done(scanner, message, context)]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
-def _ended(scanner: Scanner, message: Message, context: LambdaContext) -> bool:
+def _done(scanner: Scanner, message: Message, context: LambdaContext) -> bool:
     limit = deadline(context.get_remaining_time_in_millis())
-    return ended(scanner, lambda: refs_of_body(message.body), limit, message.attributes.deliveries)
+    source = Source(message_id=message.id, request_id=context.aws_request_id)
+    return process_and_ack(
+        scanner, lambda: refs_of_body(message.body), limit, message.attributes.deliveries, source
+    )
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Lambda's entry point."""
-    return answer(PIPELINE, event, context)
+    return respond(PIPELINE, event, context)
 
 
-PIPELINE = ahead.cold_start()
+PIPELINE = first_import.cold_start()

@@ -9,14 +9,14 @@ from __future__ import annotations
 import azure.functions as func
 from azurefunctions.extensions.bindings.blob import BlobClient
 
-from handlers import ahead, records
+from handlers import first_import, records
 from handlers.azure.events import BlobClient as Client
 from handlers.azure.events import refs_of_client
 
 app = func.FunctionApp()
 
 
-def answer(scanner: records.Scanner, client: Client, left_ms: float) -> None:
+def respond(scanner: records.Scanner, client: Client, left_ms: float) -> None:
     """Returns when the blob's result is stored, else raises: the platform tries again."""
     records.scan_all(scanner, refs_of_client(client), records.deadline(left_ms))
 
@@ -29,7 +29,7 @@ def answer(scanner: records.Scanner, client: Client, left_ms: float) -> None:
 )
 def scan_blob(client: BlobClient) -> None:
     """The function; of the client only the reference is taken, the archiver fetches what it pins."""
-    answer(PIPELINE, client, PIPELINE.config.limits.request_wall_ms)
+    respond(PIPELINE, client, PIPELINE.config.limits.request_wall_ms)
 
 
-PIPELINE = ahead.cold_start()
+PIPELINE = first_import.cold_start()

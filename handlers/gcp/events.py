@@ -7,7 +7,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
-from handlers.records import Brought, UnknownEventError, why
+from handlers.records import Brought, Source, UnknownEventError, why
 from stoq_core.payload import ObjectRef
 from stoq_core.pipeline import payload_of
 from stoq_core.values import plain_text
@@ -103,6 +103,22 @@ def deliveries(body: bytes) -> int:
         return msgspec.json.decode(body, type=_Deliveries).attempt
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return 1
+
+
+class _MessageId(msgspec.Struct, frozen=True):
+    id: str = msgspec.field(name="messageId", default="")
+
+
+class _Wrapped(msgspec.Struct, frozen=True):
+    message: _MessageId = _MessageId()
+
+
+def source_of_push(body: bytes) -> Source:
+    """The message's id for log lines; none where the body is no push."""
+    try:
+        return Source(message_id=msgspec.json.decode(body, type=_Wrapped).message.id)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return Source()
 
 
 def refs_of_event(event: CloudEvent) -> list[ObjectRef]:

@@ -6,20 +6,22 @@ never reaches safe mode: a notification over Pub/Sub (`handlers/gcp/pubsub.py`) 
 
 from __future__ import annotations
 
-from handlers import ahead
+from handlers import first_import
 from handlers.gcp.events import CloudEvent, refs_of_event
-from handlers.records import DeliverAgainError, Scanner, deadline, ended
+from handlers.records import DeliverAgainError, Scanner, Source, deadline, process_and_ack
 
 
-def answer(scanner: Scanner, event: CloudEvent, left_ms: float) -> None:
+def respond(scanner: Scanner, event: CloudEvent, left_ms: float) -> None:
     """Returns when all is stored; what it raises makes the framework answer 500, and Eventarc try again."""
-    if not ended(scanner, lambda: refs_of_event(event), deadline(left_ms)):
+    if not process_and_ack(
+        scanner, lambda: refs_of_event(event), deadline(left_ms), source=Source(message_id=str(event["id"]))
+    ):
         raise DeliverAgainError("the log says why")
 
 
 def handle(event: CloudEvent) -> None:
     """The function's entry point, of signature type `cloudevent`."""
-    answer(PIPELINE, event, PIPELINE.config.limits.request_wall_ms)
+    respond(PIPELINE, event, PIPELINE.config.limits.request_wall_ms)
 
 
-PIPELINE = ahead.cold_start()
+PIPELINE = first_import.cold_start()

@@ -5,20 +5,22 @@ A topic of its own: were references and files told apart by their look, a file c
 
 from __future__ import annotations
 
-from handlers import ahead
-from handlers.gcp.events import Request, deliveries, file_of_push
-from handlers.records import Scanner, deadline, ended
+from handlers import first_import
+from handlers.gcp.events import Request, deliveries, file_of_push, source_of_push
+from handlers.records import Scanner, deadline, process_and_ack
 
 
-def answer(scanner: Scanner, body: bytes, left_ms: float) -> tuple[str, int]:
+def respond(scanner: Scanner, body: bytes, left_ms: float) -> tuple[str, int]:
     """204: done. 503: deliver it again; the subscription makes a dead letter of it after its last attempt."""
-    done = ended(scanner, lambda: file_of_push(body), deadline(left_ms), deliveries(body))
+    done = process_and_ack(
+        scanner, lambda: file_of_push(body), deadline(left_ms), deliveries(body), source_of_push(body)
+    )
     return "", 204 if done else 503
 
 
 def handle(request: Request) -> tuple[str, int]:
     """The function's entry point, of signature type `http`."""
-    return answer(PIPELINE, request.get_data(), PIPELINE.config.limits.request_wall_ms)
+    return respond(PIPELINE, request.get_data(), PIPELINE.config.limits.request_wall_ms)
 
 
-PIPELINE = ahead.cold_start()
+PIPELINE = first_import.cold_start()

@@ -3,6 +3,6 @@
 import importlib
 import os
 
-from handlers import ahead  # noqa: F401 - before the SDKs, so that the sandbox starts beside them
+from handlers import first_import  # noqa: F401 - before the SDKs, so that the sandbox starts beside them
 
 app = importlib.import_module(f"handlers.azure.{os.environ.get('STOQ_TRIGGER__KIND', 'queue')}").app

@@ -78,7 +78,7 @@ def starts() -> None:
     """Process start to first result: the whole pipeline, beside the imports that it cannot do without."""
     script = (
         "import os\n"
-        "from handlers import ahead, bootstrap\n"
+        "from handlers import first_import, bootstrap\n"
         "from stoq_core.limits import Deadline\n"
         "from stoq_core.payload import Payload, Request\n"
         "one = bootstrap.pipeline(bootstrap.configured({}, SETTINGS))\n"
@@ -113,8 +113,8 @@ def functions() -> None:
     """Process start to the stored result of a 1 MB object, as a cold function."""
     script = (
         "import os\n"
-        "from handlers import ahead\n"
-        "one = ahead.cold_start()\n"
+        "from handlers import first_import\n"
+        "one = first_import.cold_start()\n"
         "from stoq_core.limits import Deadline\n"
         "from stoq_core.payload import ObjectRef\n"
         "ref = ObjectRef(store='s3', bucket='bench', key='object')\n"

@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from stoq_core.limits import Deadline
-from stoq_core.payload import ObjectRef, Payload
+from stoq_core.payload import ObjectRef, Payload, scan_id_for
 from stoq_core.pipeline import Outcome
+from stoq_core.references import object_digest
 
 EVENTS = Path(__file__).resolve().parent.parent / "events"
 
@@ -51,6 +52,10 @@ class Noting:
         if ref.key in self._failing:
             raise self._failing[ref.key]
         return Outcome(kind="stored", scan_id=f"scan of {len(self.asked)}")
+
+    def names_in_logs(self, ref: ObjectRef) -> dict[str, str]:
+        """The names that a pipeline of the deployment `test` gives."""
+        return {"scan_id": scan_id_for("test", ref.identity), "object": object_digest("test", ref)}
 
 
 @contextmanager

@@ -6,13 +6,27 @@ import json
 
 import pytest
 
-from handlers.records import MIN_LEFT_MS, Brought, DeliverAgainError, UnknownEventError, ended, log, scan_all
+from handlers.records import (
+    MIN_LEFT_MS,
+    Brought,
+    DeliverAgainError,
+    Source,
+    UnknownEventError,
+    log,
+    process_and_ack,
+    scan_all,
+)
 from stoq_core.errors import StoreError
 from stoq_core.limits import Deadline
-from stoq_core.payload import ObjectRef
+from stoq_core.payload import ObjectRef, scan_id_for
+from stoq_core.references import RefusedReferenceError, object_digest
 from stoq_core.testing import payload
 from tests.handlers.fakes import Noting
 
+NAMES = {
+    "scan_id": scan_id_for("test", ObjectRef(store="s3", bucket="in", key="secret-1").identity),
+    "object": object_digest("test", ObjectRef(store="s3", bucket="in", key="secret-1")),
+}
 ONE, TWO = (ObjectRef(store="s3", bucket="in", key=f"secret-{n}") for n in "12")
 
 
@@ -43,7 +57,7 @@ def test_a_record_ends_or_comes_again(
             raise raised
         return [ONE]
 
-    assert ended(Noting(), found, Deadline.after_ms(60_000), 2) is (raised is None)
+    assert process_and_ack(Noting(), found, Deadline.after_ms(60_000), 2) is (raised is None)
     [line] = lines(capsys)
     assert line["event"] == event
 
@@ -51,13 +65,13 @@ def test_a_record_ends_or_comes_again(
 def test_a_record_whose_scan_fails_comes_again() -> None:
     """Whatever it was that failed."""
     scanner = Noting({ONE.key: StoreError("busy", retryable=True)})
-    assert not ended(scanner, lambda: [ONE], Deadline.after_ms(60_000))
+    assert not process_and_ack(scanner, lambda: [ONE], Deadline.after_ms(60_000))
 
 
 def test_a_record_is_not_begun_without_time(capsys: pytest.CaptureFixture[str]) -> None:
     """Under 15 s it is not even read."""
     scanner = Noting()
-    assert not ended(scanner, lambda: [ONE], Deadline.after_ms(MIN_LEFT_MS - 100))
+    assert not process_and_ack(scanner, lambda: [ONE], Deadline.after_ms(MIN_LEFT_MS - 100))
     assert scanner.asked == []
     assert [one["event"] for one in lines(capsys)] == ["no_time_left"]
 
@@ -67,7 +81,25 @@ def test_one_line_a_record(capsys: pytest.CaptureFixture[str]) -> None:
     scan_all(Noting(), [ONE], Deadline.after_ms(1_000), 2)
     [line] = lines(capsys)
     assert line.pop("ms") in range(1_000)
-    assert line == {"event": "stored", "scan_id": "scan of 1", "deliveries": 2}
+    assert line == {"event": "stored", **NAMES, "deliveries": 2}
+
+
+def test_every_line_leads_to_its_object(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scan id, a digest of the key, message and request: of failures and refusals as well."""
+    source = Source(message_id="m-1", request_id="r-1")
+    for error in (StoreError("down", retryable=True), ValueError(), RefusedReferenceError("elsewhere")):
+        scanner = Noting({ONE.key: error})
+        assert not process_and_ack(scanner, lambda: [ONE], Deadline.after_ms(60_000), 2, source)
+    assert not process_and_ack(Noting(), lambda: [ONE], Deadline.after_ms(10), 2, source)
+    found = lines(capsys)
+    assert [line["event"] for line in found] == [
+        "store_failed",
+        "failed",
+        "reference_refused",
+        "no_time_left",
+    ]
+    assert all(line["message_id"] == "m-1" and line["request_id"] == "r-1" for line in found)
+    assert all({name: line[name] for name in NAMES} == NAMES for line in found[:3])
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def s3() -> Iterator[ModuleType]:
 def test_every_object_is_scanned(s3: ModuleType, name: str, keys: list[str]) -> None:
     """All that the event names and nothing else, as a first delivery."""
     scanner = Noting()
-    s3.answer(scanner, event(name), Context())
+    s3.respond(scanner, event(name), Context())
     assert scanner.asked == [(key, 1) for key in keys]
 
 
@@ -41,14 +41,14 @@ def test_a_failure_is_raised_after_the_others(s3: ModuleType) -> None:
     """Lambda tries the event again; what was stored already is stored again under the same ids."""
     scanner = Noting({"one.bin": StoreError("busy", retryable=True)})
     with pytest.raises(DeliverAgainError):
-        s3.answer(scanner, event("s3-several"), Context())
+        s3.respond(scanner, event("s3-several"), Context())
     assert len(scanner.asked) == 2
 
 
 def test_an_event_that_is_none_is_raised(s3: ModuleType) -> None:
     """So it comes to the function's on-failure destination."""
     with pytest.raises(UnknownEventError):
-        s3.answer(Noting(), {"no": "event"}, Context())
+        s3.respond(Noting(), {"no": "event"}, Context())
 
 
 def test_nothing_configured_to_fetch_is_a_result_not_a_retry(s3: ModuleType) -> None:

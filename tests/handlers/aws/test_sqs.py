@@ -37,7 +37,7 @@ IDS = [one["messageId"] for one in event("sqs-batch")["Records"]]
 def test_an_unparsable_message_fails_alone(sqs: ModuleType) -> None:
     """It goes on to the dead letters; the messages around it are scanned, with their delivery counts."""
     scanner = Noting()
-    assert failed(sqs.answer(scanner, event("sqs-batch"), Context())) == [IDS[1]]
+    assert failed(sqs.respond(scanner, event("sqs-batch"), Context())) == [IDS[1]]
     assert scanner.asked == [("one.bin", 1), ("two.bin", 1), ("three.bin", 3)]
 
 
@@ -45,14 +45,14 @@ def test_an_unparsable_message_fails_alone(sqs: ModuleType) -> None:
 def test_a_message_whose_scan_fails_comes_again_alone(sqs: ModuleType, error: Exception) -> None:
     """A store that fails, and a fault of our own, cost one message one more delivery."""
     scanner = Noting({"two.bin": error})
-    assert failed(sqs.answer(scanner, event("sqs-batch"), Context())) == [IDS[1], IDS[2]]
+    assert failed(sqs.respond(scanner, event("sqs-batch"), Context())) == [IDS[1], IDS[2]]
     assert [key for key, _ in scanner.asked] == ["one.bin", "two.bin", "three.bin"]
 
 
 def test_what_cannot_be_begun_in_time_goes_back(sqs: ModuleType) -> None:
     """With under 15 s left a message is not begun; each message has the time that is left then."""
     scanner = Noting()
-    answer = sqs.answer(scanner, event("sqs-batch"), Context(left_ms=45_000, step_ms=16_000))
+    answer = sqs.respond(scanner, event("sqs-batch"), Context(left_ms=45_000, step_ms=16_000))
     assert failed(answer) == IDS[1:]
     assert [key for key, _ in scanner.asked] == ["one.bin"]
     assert 44_000 < scanner.left_ms[0] <= 45_000
@@ -62,7 +62,7 @@ def test_what_cannot_be_begun_in_time_goes_back(sqs: ModuleType) -> None:
 def test_a_test_event_is_acknowledged(sqs: ModuleType, name: str) -> None:
     """What S3 sends when the notification is set up is done at once."""
     scanner = Noting()
-    assert failed(sqs.answer(scanner, event(name), Context())) == []
+    assert failed(sqs.respond(scanner, event(name), Context())) == []
     assert scanner.asked == []
 
 

@@ -40,7 +40,7 @@ def test_only_the_reference_is_taken(blob: ModuleType, azure: str, key: str) -> 
     found = blob.refs_of_client(container.client.get_blob_client(key))
     assert [(one.identity, one.size) for one in found] == [(ref.identity, 3)]
     scanner = Noting()
-    blob.answer(scanner, container.client.get_blob_client(key), 60_000)
+    blob.respond(scanner, container.client.get_blob_client(key), 60_000)
     assert scanner.asked == [(key, 1)]
 
 
@@ -56,7 +56,7 @@ def test_a_failure_is_raised(blob: ModuleType, azure: str) -> None:
     container.put("k", b"abc")
     scanner = Noting({"k": StoreError("busy", retryable=True)})
     with pytest.raises(DeliverAgainError):
-        blob.answer(scanner, container.client.get_blob_client("k"), 60_000)
+        blob.respond(scanner, container.client.get_blob_client("k"), 60_000)
 
 
 def test_a_connection_without_an_account_is_refused(blob: ModuleType) -> None:

@@ -45,7 +45,7 @@ def test_the_binding(queue: ModuleType) -> None:
 def test_the_delivery_count_is_the_queues(queue: ModuleType, count: int | None, deliveries: int) -> None:
     """So the third one is scanned in safe mode; the call's time is the limit."""
     scanner = Noting()
-    queue.answer(scanner, message("eventgrid-several", count), LEFT_MS)
+    queue.respond(scanner, message("eventgrid-several", count), LEFT_MS)
     assert scanner.asked == [("one.bin", deliveries), ("three.bin", deliveries)]
     assert 59_000 < scanner.left_ms[0] <= LEFT_MS
 
@@ -55,7 +55,7 @@ def test_a_failure_is_raised_after_the_others(queue: ModuleType, error: Exceptio
     """The platform delivers the message again; nothing of the object stands in the error."""
     scanner = Noting({"one.bin": error})
     with pytest.raises(DeliverAgainError) as caught:
-        queue.answer(scanner, message("eventgrid-several"), LEFT_MS)
+        queue.respond(scanner, message("eventgrid-several"), LEFT_MS)
     assert len(scanner.asked) == 2
     assert str(caught.value) == "message m-1: the log says why"
     assert caught.value.__context__ is None  # the platform logs the whole chain
@@ -66,7 +66,7 @@ def test_what_cannot_be_parsed_is_raised(queue: ModuleType, capsys: pytest.Captu
     from azure.functions.queue import QueueMessage
 
     with pytest.raises(DeliverAgainError):
-        queue.answer(Noting(), QueueMessage(id="m-2", body=b"\xffsecret", dequeue_count=5), LEFT_MS)
+        queue.respond(Noting(), QueueMessage(id="m-2", body=b"\xffsecret", dequeue_count=5), LEFT_MS)
     assert '"unknown_event"' in (said := capsys.readouterr().out)
     assert "secret" not in said
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_parsed_is_raised(queue: ModuleType, capsys: pytest.Captu
 def test_other_events_are_done_at_once(queue: ModuleType) -> None:
     """A deletion names nothing to scan."""
     scanner = Noting()
-    queue.answer(scanner, message("eventgrid-deleted"), LEFT_MS)
+    queue.respond(scanner, message("eventgrid-deleted"), LEFT_MS)
     assert scanner.asked == []
 
 

@@ -94,7 +94,7 @@ def test_an_entry_point_begins_with_it(setting: dict[str, str], begun: bool) -> 
     """Before anything is imported that takes time, and only where there is to be a sandbox."""
     code = (
         "import sys\n"
-        "from handlers import ahead\n"
+        "from handlers import first_import\n"
         "from stoq_core.sandbox import spawn\n"
         "heavy = {'msgspec', 'typing', 'pathlib', 'stoq_core.errors'}.intersection(sys.modules)\n"
         "print(len(spawn._ahead), *heavy)\n"
