@@ -71,15 +71,28 @@ def configured(
 
 
 def _with_rules(config: Config) -> Config:
-    """`rules.path` is the ruleset of both YARA plugins, unless one of them has its own."""
-    if not config.rules.path:
-        return config
-    shared = {"rules": config.rules.path}
-    return msgspec.structs.replace(
-        config,
-        worker={**config.worker, "yara": {**shared, **config.worker.get("yara", {})}},
-        dispatcher={**config.dispatcher, "yara": {**shared, **config.dispatcher.get("yara", {})}},
-    )
+    """`[rules]` says which rulesets both YARA plugins use beside the shipped one, or in its place.
+
+    Paths become absolute here: the sandbox works in a folder of its own.
+    """
+    rules = config.rules
+    shared = {
+        "extra": [_absolute(path) for path in (rules.path, *rules.extra) if path],
+        "shipped": rules.shipped,
+    }
+    changed = {}
+    for kind in ("worker", "dispatcher"):
+        given = getattr(config, kind)
+        own = dict(given.get("yara", {}))
+        if isinstance(own.get("rules"), str) and own["rules"]:
+            own["rules"] = _absolute(own["rules"])
+        if own or shared != {"extra": [], "shipped": True}:
+            changed[kind] = {**given, "yara": {**shared, **own}}
+    return msgspec.structs.replace(config, **changed) if changed else config
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def registry(config: Config) -> Registry:
@@ -111,9 +124,11 @@ def pipeline(config: Config, found: Registry | None = None) -> Pipeline:
     made = [*plugins.dispatchers, *plugins.loaded()]
     warnings = tuple(dict.fromkeys(line for one in made for line in one.warnings()))
     executor = in_process(plugins, config.scan.threads)
-    return Pipeline(
+    pipeline = Pipeline(
         config, plugins, executor, broker, ruleset=_ruleset(plugins), warnings=warnings, scratch=scratch
     )
+    pipeline.warnings += _not_done(pipeline)
+    return pipeline
 
 
 def _sandboxed(config: Config, found: Registry | None, scratch: Path | None) -> Pipeline:
@@ -136,8 +151,22 @@ def _sandboxed(config: Config, found: Registry | None, scratch: Path | None) -> 
         executor.close()
         raise
     index = executor.index
-    return Pipeline(
+    made = Pipeline(
         config, index, executor, broker, ruleset=index.ruleset, warnings=index.warnings, scratch=scratch
+    )
+    made.warnings += _not_done(made)
+    return made
+
+
+def _not_done(made: Pipeline) -> tuple[str, ...]:
+    """What no plugin of the config does though every payload needs it, unless that is excused by name."""
+    reasons = {"identifies": "not_identified", "searches": "not_searched", "opens": "no_worker"}
+    accepted = made.config.verdict.accept
+    lacking = [(role, reasons[role]) for role in made.floor.missing() if reasons[role] not in accepted]
+    return tuple(
+        f"[scan]: no plugin {role} what is scanned, so no verdict will be clean; name one under always,"
+        f' or say [verdict] accept = ["{reason}"]'
+        for role, reason in lacking
     )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
+
 from .limits import KiB
 
 MIN_GAP_BYTES = 8
@@ -30,6 +32,31 @@ class Claim(IntEnum):
     SEARCHED = 5
 
 
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of a payload by what they were; together they are its size.
+
+    `child` was given as other payloads, `plain` was searched as it stands, `unread` was not examined.
+    """
+
+    structure: int = 0
+    child: int = 0
+    padding: int = 0
+    media: int = 0
+    plain: int = 0
+    unread: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.structure + self.child + self.padding + self.media + self.plain + self.unread
+
+    def plus(self, other: Coverage) -> Coverage:
+        """The sums of two."""
+        return Coverage(
+            **{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__}
+        )
+
+
 class Gap(NamedTuple):
     """A range that nobody claimed: `lead`, `gap` or `tail`; offset and size in bytes."""
 
@@ -41,7 +68,7 @@ class Gap(NamedTuple):
 class Account:
     """Ranges of one payload of `size` bytes, claimed in any order; what lies outside of it is cut off."""
 
-    __slots__ = ("_claims", "_end", "_kind", "_ordered", "_start", "size")
+    __slots__ = ("_claims", "_end", "_kind", "_left", "_ordered", "_start", "size")
 
     def __init__(self, size: int) -> None:
         """Nothing is claimed yet."""
@@ -50,6 +77,7 @@ class Account:
         self._ordered = True
         self._start = self._end = 0
         self._kind = Claim.STRUCTURE
+        self._left: dict[str, int] = {}
 
     def structure(self, offset: int, size: int) -> None:
         """Headers, tables, checksums: bytes that the reader itself has read and understood."""
@@ -118,19 +146,36 @@ class Account:
         name = "lead" if start == 0 else "tail" if end == self.size else "gap"
         first = _after_zeros(view, start, end)
         if first - start < _LEADING_ZEROS:
+            self._counted("padding", first - start)
             start = first
-        if end - start >= MIN_GAP_BYTES and not _repeats(view, start, end):
+        if end - start < MIN_GAP_BYTES:
+            self._counted("structure", end - start)
+        elif _repeats(view, start, end):
+            self._counted("padding", end - start)
+        else:
             yield Gap(name, start, end - start)
+            self._counted("child", end - start)
+
+    def _counted(self, kind: str, size: int) -> None:
+        self._left[kind] = self._left.get(kind, 0) + size
 
     def sums(self) -> dict[str, int]:
         """Bytes by kind of claim; a byte that was claimed twice counts for the claim that begins first."""
-        found = dict.fromkeys((one.name.lower() for one in Claim), 0)
+        found = dict.fromkeys((claim.name.lower() for claim in Claim), 0)
         at = 0
         for start, end, kind in self._sorted():
             if end > at:
                 found[kind.name.lower()] += end - max(start, at)
                 at = end
         return found
+
+    def coverage(self) -> Coverage:
+        """The sums, with what `gaps` has given or found to be nothing; the rest is plain."""
+        found = self.sums()
+        for kind, size in self._left.items():
+            found[kind] += size
+        del found["searched"]
+        return Coverage(**found, plain=max(0, self.size - sum(found.values())))
 
 
 def _after_zeros(view: memoryview, start: int, end: int) -> int:

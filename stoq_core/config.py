@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from .errors import ConfigError
+from .errors import ConfigError, Reason
 from .limits import MiB, RequestLimits
 from .options import build, did_you_mean, field_names
 from .plugin import KINDS
@@ -30,14 +30,23 @@ _OLD_NAMES = {
 """Options of stoQ 3 and where they went (semantics 14)."""
 
 
+_ADDED = {"scan.always", "scan.dispatchers", "scan.decorators", "scan.only", "plugin_paths", "rules.extra"}
+"""Lists to which each layer adds: none takes away what another has named."""
+
+
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
 class ScanSection(_Section, frozen=True):
-    """`[scan]`: which plugins run, in which order where the order matters."""
+    """`[scan]`: which plugins run, in which order where the order matters.
 
-    always: tuple[str, ...] = ("hash", "mimetype")
+    What a config names under `always` and `dispatchers` is added to these. `only` is put in their place:
+    its workers, and no dispatchers but those that are named.
+    """
+
+    always: tuple[str, ...] = ("hash", "mimetype", "entropy", "yara")
+    only: tuple[str, ...] | None = None
     start: tuple[str, ...] = ()
     dispatchers: tuple[str, ...] = ("filetype", "yara")
     decorators: tuple[str, ...] = ()
@@ -72,9 +81,18 @@ class SandboxSection(_Section, frozen=True):
 
 
 class RulesSection(_Section, frozen=True):
-    """`[rules]`: the ruleset's artefact or source folder; empty means the shipped rules."""
+    """`[rules]`: artefacts, files or folders of rules; beside the shipped ones unless `shipped` is false."""
 
     path: str = ""
+    extra: tuple[str, ...] = ()
+    shipped: bool = True
+
+
+class VerdictSection(_Section, frozen=True):
+    """`[verdict]`: reasons that do not make a verdict incomplete, by name; results list them all the same."""
+
+    accept: tuple[Reason, ...] = ()
+    unknown: Literal["incomplete", "clean"] = "incomplete"
 
 
 class LoggingSection(_Section, frozen=True):
@@ -100,6 +118,7 @@ class Config(_Section, frozen=True):
     limits: RequestLimits = RequestLimits()
     sandbox: SandboxSection = SandboxSection()
     rules: RulesSection = RulesSection()
+    verdict: VerdictSection = VerdictSection()
     results: ResultsSection = ResultsSection()
     logging: LoggingSection = LoggingSection()
     worker: dict[str, dict[str, Any]] = {}
@@ -117,6 +136,18 @@ class Config(_Section, frozen=True):
     def plugin_of(self, kind: str, name: str) -> str:
         """The plugin behind a named instance (`use = "s3"`), or the name itself."""
         return str(getattr(self, kind).get(name, {}).get("use", name))
+
+    @property
+    def replaced(self) -> list[str]:
+        """The shipped defaults that the config has put something else in place of; shown with each result."""
+        found = [] if self.scan.only is None else ["scan.only"]
+        found += [] if self.rules.shipped else ["rules.shipped"]
+        for kind in ("worker", "dispatcher"):
+            own = getattr(self, kind)
+            found += [
+                f"{kind}.{name}.shipped" for name in sorted(own) if own[name].get("shipped", True) is not True
+            ]
+        return found
 
     @property
     def digest(self) -> str:
@@ -166,12 +197,26 @@ def _parsed(text: str) -> Any:
 
 
 def _set(into: dict[str, Any], path: list[str], value: Any, name: str) -> None:
+    added = ".".join(path) in _ADDED
     for step in path[:-1]:
         into = into.setdefault(step, {})
         if not isinstance(into, dict):
             msg = f"{name}: {step!r} is a value, not a section"
             raise ConfigError(msg)
+    known = into.get(path[-1])
+    if added and isinstance(known, list) and isinstance(value, (list, tuple)):
+        value = [*known, *value]
     into[path[-1]] = value
+
+
+def _with_defaults(scan: ScanSection, given: Iterable[str]) -> ScanSection:
+    """`[scan]` with what is added to the defaults, each name once; with `only` there are no defaults."""
+    shipped = ScanSection() if scan.only is None else ScanSection(always=scan.only, dispatchers=())
+    added = {
+        name: tuple(dict.fromkeys([*getattr(shipped, name), *(getattr(scan, name) if name in given else ())]))
+        for name in ("always", "dispatchers")
+    }
+    return msgspec.structs.replace(scan, **added)
 
 
 def _checked(merged: dict[str, Any], where: str) -> Config:
@@ -188,6 +233,7 @@ def _checked(merged: dict[str, Any], where: str) -> Config:
         ("limits", RequestLimits),
         ("sandbox", SandboxSection),
         ("rules", RulesSection),
+        ("verdict", VerdictSection),
         ("results", ResultsSection),
     ):
         given = merged.get(name, {})
@@ -195,6 +241,7 @@ def _checked(merged: dict[str, Any], where: str) -> Config:
             msg = f"{where}: {name!r} is a section: write [{name}]"
             raise ConfigError(msg)
         sections[name] = build(kind, given, f"{where}: {name}")
+    sections["scan"] = _with_defaults(sections["scan"], merged.get("scan", {}))
     for kind_name in KINDS:
         for plugin, options in (merged.get(kind_name) or {}).items():
             if not isinstance(options, dict):

@@ -36,6 +36,9 @@ class Reason(StrEnum):
     PLUGIN_FAILED = "plugin_failed"
     PLUGIN_MISSING = "plugin_missing"
     NO_WORKER = "no_worker"
+    NOT_IDENTIFIED = "not_identified"
+    NOT_SEARCHED = "not_searched"
+    UNKNOWN_TYPE = "unknown_type"
     NOT_SCANNED = "not_scanned"
     OPTION_LIMIT = "option_limit"
     RESULT_TOO_LARGE = "result_too_large"
@@ -123,3 +126,5 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True):
     payload_id: str | None = None
     plugin: str | None = None
     message: str = ""
+    count: int = 1
+    """How often the same was said."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from .account import Account
+from .account import Account, Coverage
 from .body import Body, BodyWriter, as_chunks
 from .errors import ErrorReport, PluginError, Reason, Unread
 from .limits import Budget, Deadline, MiB
@@ -16,6 +16,10 @@ from .tools import Argument, ToolCall, ToolRun, ToolRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_REASONS = frozenset(reason.value for reason in Reason)
+_OWN_WORDS = {"malformed": Reason.CORRUPT, "checksum": Reason.CORRUPT}
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +73,8 @@ class Job:
         "_account",
         "_budget",
         "_errors",
+        "_gave_reason",
+        "_partial",
         "_results",
         "_scratch",
         "_size",
@@ -107,6 +113,8 @@ class Job:
         self._results = results if results is not None else {}
         self._errors: list[ErrorReport] = []
         self._unread: list[Unread] = []
+        self._partial: ErrorReport | None = None
+        self._gave_reason = False
         self._scratch = scratch
         self._tools = tools
         self._size = size
@@ -125,6 +133,10 @@ class Job:
         if self._account is not None:
             for gap in self._account.gaps(view):
                 yield self.child([view[gap.offset : gap.offset + gap.size]], name=gap.name, offset=gap.offset)
+
+    def coverage(self) -> Coverage:
+        """What the account says each byte was; only with an account."""
+        return self.account.coverage()
 
     def child(
         self,
@@ -228,13 +240,30 @@ class Job:
         """The result of a worker that ran before on this payload (see `requires`), or None."""
         return self._results.get(worker)
 
-    def error(self, code: str, message: str, **facts: Any) -> None:
-        """Report an error and go on; `facts` are `observed`, `allowed`, `retryable`."""
-        self._errors.append(ErrorReport(plugin=self.plugin, code=code, message=message, **facts))
+    def error(self, code: str, message: str, *, whole: bool = False, **facts: Any) -> None:
+        """Report an error and go on; `facts` are `observed`, `allowed`, `retryable`.
+
+        With `whole` the payload was read to its end all the same. Otherwise a worker that is essential and
+        never says `unread` has not read it whole, and the error's code becomes the reason.
+        """
+        report = ErrorReport(plugin=self.plugin, code=code, message=message, **facts)
+        self._errors.append(report)
+        if not whole and self._partial is None:
+            self._partial = report
 
     def unread(self, reason: Reason, message: str = "") -> None:
         """Say that some bytes were not examined; the verdict is then not `clean`."""
         self._unread.append(Unread(reason=reason, plugin=self.plugin, message=message))
+        self._gave_reason = True
+
+    @property
+    def partial(self) -> Unread | None:
+        """The reason that an error without one stands for; None where there is none, or it was given."""
+        if self._partial is None or self._gave_reason:
+            return None
+        code = self._partial.code
+        reason = Reason(code) if code in _REASONS else _OWN_WORDS.get(code, Reason.PLUGIN_FAILED)
+        return Unread(reason=reason, plugin=self.plugin, message=self._partial.message)
 
     @property
     def children_left(self) -> int:

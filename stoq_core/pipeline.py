@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .account import Coverage
 from .attempts import Attempts
 from .body import Body
 from .config import Config
@@ -23,6 +24,7 @@ from .registry import Plugins
 from .response import FoundIn, PayloadReport, ScanResponse, Stats
 from .scan.engine import Engine
 from .scan.executor import Executor
+from .scan.floor import Floor
 from .scan.plugin_facts import PluginIndex
 from .scan.validation import EmitChecker
 from .values import plain_text
@@ -84,7 +86,11 @@ class Pipeline:
         self.warnings = warnings
         self.broker = broker
         self._executor = executor
-        self._engine = Engine(plugins, executor, config.limits, dedup=config.scan.dedup, scratch=scratch)
+        self.floor = Floor(plugins, unknown_is_clean=config.verdict.unknown == "clean")
+        self._engine = Engine(
+            plugins, executor, config.limits, dedup=config.scan.dedup, scratch=scratch, floor=self.floor
+        )
+        self._accepted = frozenset(config.verdict.accept)
         self._ruleset = ruleset
         self._now = now
         self._attempts = Attempts.of(broker.connectors.values(), lambda: now().timestamp())
@@ -186,11 +192,12 @@ class Pipeline:
             meta=meta,
             unread=[Unread(reason=reason, payload_id=payload_id, message=message)],
         )
+        report.coverage = Coverage(unread=report.size)
         error = ErrorReport(plugin="engine", code=reason.value, message=message, payload_id=payload_id)
         response = self._response(request, ref)
         response.results, response.errors = [report], [error]
-        response.stats.payloads = 1
-        response.verdict = judge(response, (), ())
+        response.stats.payloads, response.stats.coverage = 1, report.coverage
+        response.verdict = judge(response, (), (), self._accepted)
         return response
 
     def _response(self, request: Request, ref: ObjectRef | None) -> ScanResponse:
@@ -203,6 +210,8 @@ class Pipeline:
                 ruleset=self._ruleset,
                 config=self.config.digest,
                 sandbox=self._executor.facts,
+                accepted=sorted(self._accepted),
+                replaced=self.config.replaced,
             ),
             attempt=request.attempt,
             ref=ref,
@@ -216,7 +225,7 @@ class Pipeline:
         errors: list[ErrorReport] = []
 
         def examined(report: PayloadReport, payload: Payload) -> None:
-            judge_payload(report)
+            judge_payload(report, self._accepted)
             if request.meta.archive_payloads and report.meta.should_archive:
                 self._archive(request.scan_id, report, payload, errors, failures)
 
@@ -230,6 +239,7 @@ class Pipeline:
         response.errors = scanned.errors + errors
         response.stats.bytes = scanned.stats.bytes
         response.stats.payloads = scanned.stats.payloads
+        response.stats.coverage = scanned.stats.coverage
         response.stats.plugin_ms = {k: round(v, 3) for k, v in sorted(scanned.stats.plugin_ms.items())}
         self._decorate(response, scanned.unread)
         response.stats.wall_ms = round((time.perf_counter() - began) * 1000, 3)
@@ -260,7 +270,7 @@ class Pipeline:
 
     def _decorate(self, response: ScanResponse, unread: Sequence[Unread]) -> None:
         """Each decorator sees the verdict so far; what it finds is in it before the next one runs."""
-        response.verdict = judge(response, (), unread)
+        response.verdict = judge(response, (), unread, self._accepted)
         for name, decorator in self.broker.decorators.items():
             budget = Budget(self.config.limits, input_bytes=0, bytes_left=0, children_left=0)
             checker = EmitChecker(
@@ -282,7 +292,7 @@ class Pipeline:
                 response.errors.append(
                     ErrorReport(plugin=f"decorator:{name}", code=code, message=f"{error}"[:1000])
                 )
-            response.verdict = judge(response, findings, unread)
+            response.verdict = judge(response, findings, unread, self._accepted)
 
     def store(self, response: ScanResponse, failures: Sequence[StoreError] = ()) -> None:
         """Run all connectors, then raise if any of them or any archiver failed (semantics 13)."""

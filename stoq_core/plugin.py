@@ -16,6 +16,9 @@ from .payload import ObjectRef, Payload
 if TYPE_CHECKING:
     from .response import ScanResponse
 
+Role = Literal["identifies", "searches", "opens"]
+"""What every payload needs before it may be called clean (`scan.floor`)."""
+
 KINDS = ("worker", "dispatcher", "decorator", "archiver", "connector", "provider")
 
 
@@ -96,6 +99,10 @@ class Worker(Plugin[_O]):
     reads_meta: ClassVar[bool] = False
     last: ClassVar[bool] = False
     """Run behind the others of its round, and be shown the accounts that they kept (`job.accounts`)."""
+    roles: tuple[Role, ...] = ()
+    """`identifies`: its result says `label` and `kind` (container, encoding, leaf, media, text, or unknown).
+    `searches`: it looks for what is bad in all bytes. `opens`: it takes what its type holds out of it.
+    An instance whose options keep it from that says so with less."""
     result: ClassVar[type[msgspec.Struct] | None] = None
     """The struct that documents the result's fields."""
 

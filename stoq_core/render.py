@@ -101,6 +101,7 @@ def _report(report: PayloadReport) -> dict[str, Any]:
         "verdict": report.verdict,
         "score": report.score,
         "unread": report.unread,
+        "coverage": report.coverage,
         "occurrences": [_occurrence(one) for one in report.occurrences],
     }
 

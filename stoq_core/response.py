@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
+from .account import Coverage
 from .errors import ErrorReport, Unread
 from .job import Finding
 from .payload import ObjectRef, PayloadMeta, RequestMeta
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """Version of the rendered document; the minor number grows when fields are added."""
 
 
@@ -54,6 +55,7 @@ class PayloadReport(msgspec.Struct, kw_only=True):
     occurrences: list[Occurrence] = []
     findings: list[FoundIn] = []
     unread: list[Unread] = []
+    coverage: Coverage = Coverage()
     verdict: str = "clean"
     score: int = 0
 
@@ -93,6 +95,11 @@ class Stats(msgspec.Struct, kw_only=True):
     ruleset: str | None = None
     config: str | None = None
     sandbox: dict[str, Any] = {}
+    coverage: Coverage = Coverage()
+    accepted: list[str] = []
+    """Reasons that the config excuses by name (`[verdict] accept`)."""
+    replaced: list[str] = []
+    """Shipped defaults that the config has put something else in place of."""
 
 
 class ScanResponse(msgspec.Struct, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .account import Coverage
 from .errors import Unread
 from .response import SCHEMA_VERSION, Stats
 
@@ -65,6 +66,7 @@ class PayloadPart(_Part):
     verdict: VerdictName
     score: int
     unread: list[Unread]
+    coverage: Coverage
     occurrences: list[OccurrencePart]
 
 

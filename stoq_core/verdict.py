@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from .errors import Unread
 from .response import FoundIn, PayloadReport, ScanResponse, Verdict
@@ -29,14 +30,27 @@ def score_of(findings: Iterable[FoundIn]) -> int:
     return sum(best.values())
 
 
-def judge_payload(report: PayloadReport) -> None:
-    """Fill in the payload's own score and verdict."""
+def judge_payload(report: PayloadReport, accepted: AbstractSet[str] = frozenset()) -> None:
+    """Fill in the payload's own score and verdict; `accepted` reasons do not count."""
     report.score = score_of(report.findings)
-    report.verdict = word(report.score, complete=not report.unread)
+    report.verdict = word(report.score, complete=_whole(report.unread, accepted))
 
 
-def judge(response: ScanResponse, decorated: Iterable[FoundIn], unread: Iterable[Unread]) -> Verdict:
-    """The whole request's verdict, after the decorators; `unread` are the request's own reasons."""
+def _whole(unread: list[Unread], accepted: AbstractSet[str]) -> bool:
+    """True where nothing stays unread but what is excused by name."""
+    return not unread or (bool(accepted) and all(one.reason in accepted for one in unread))
+
+
+def judge(
+    response: ScanResponse,
+    decorated: Iterable[FoundIn],
+    unread: Iterable[Unread],
+    accepted: AbstractSet[str] = frozenset(),
+) -> Verdict:
+    """The whole request's verdict, after the decorators; `unread` are the request's own reasons.
+
+    `accepted` names the reasons that the config excuses: they are listed, and do not count.
+    """
     by_id = {report.payload_id: report for report in response.results}
     for one in decorated:
         target = by_id.get(one.payload_id or "") or (response.results[0] if response.results else None)
@@ -46,15 +60,16 @@ def judge(response: ScanResponse, decorated: Iterable[FoundIn], unread: Iterable
     findings: list[FoundIn] = []
     score = 0
     for report in response.results:
-        judge_payload(report)
+        judge_payload(report, accepted)
         reasons += report.unread
         findings += report.findings
         score = max(score, report.score)
+    complete = _whole(reasons, accepted)
     findings.sort(key=lambda one: -one.finding.score)
     return Verdict(
-        verdict=word(score, complete=not reasons),
+        verdict=word(score, complete=complete),
         score=score,
-        complete=not reasons,
+        complete=complete,
         unread=reasons,
         findings=findings,
         ruleset=response.stats.ruleset,

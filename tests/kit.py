@@ -20,6 +20,10 @@ from stoq_core.tools import LocalTools
 SCAN_ID = "11111111-1111-4111-8111-111111111111"
 
 
+UNSEARCHED = ("not_identified", "not_searched")
+"""For `[verdict] accept`, where what is tried has plugins made of functions alone."""
+
+
 def worker(scan: Callable[..., Any], **attributes: Any) -> type[Worker[Options]]:
     """A worker class around `scan(payload, job)`."""
     return type("Made", (Worker,), {"scan": lambda _self, payload, job: scan(payload, job), **attributes})

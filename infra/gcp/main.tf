@@ -44,9 +44,9 @@ variable "instances" {
 }
 
 variable "always" {
-  description = "The workers that see every payload, as JSON"
+  description = "Workers for every payload beside the shipped ones, as JSON"
   type        = string
-  default     = "[\"hash\",\"mimetype\",\"entropy\",\"yara\"]"
+  default     = "[]"
 }
 
 variable "bundle" {

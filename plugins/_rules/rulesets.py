@@ -90,7 +90,9 @@ def read_sources(paths: Iterable[Path]) -> list[Source]:
         if not path.exists():
             msg = f"{path}: no such file or folder of rules"
             raise RulesError(msg)
-        files = sorted(p for p in path.rglob("*") if p.suffix in _ENDINGS) if path.is_dir() else [path]
+        files = (
+            sorted(p for p in path.rglob("*") if p.suffix.lower() in _ENDINGS) if path.is_dir() else [path]
+        )
         for file in files:
             try:
                 text = decode(file.read_bytes())
@@ -268,6 +270,19 @@ def load_ruleset(path: str) -> Ruleset:
     sources = read_sources([SHIPPED])
     ready = SHIPPED / "build" / f"{digest_of(sources)}{SUFFIX}"
     return _load_artefact(ready) if ready in built else compile_sources(sources)
+
+
+def shipped_sources() -> list[Source]:
+    """The sources of the shipped rules; a bundle has them within its artefact alone."""
+    built = sorted((SHIPPED / "build").glob(f"*{SUFFIX}"))
+    if built and not any(SHIPPED.glob("*.yar")):
+        return sources_of_artefact(built[0])
+    return read_sources([SHIPPED])
+
+
+def sources_of_artefact(file: Path) -> list[Source]:
+    """The sources that an artefact was built from. Raises `RulesError`."""
+    return [(namespace, name, text) for namespace, name, text in _read_artefact(file).sources]
 
 
 def _load_artefact(file: Path) -> Ruleset:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._rules.rulesets import Ruleset, load_ruleset
+from plugins._rules.beside import load_beside
+from plugins._rules.rulesets import Ruleset
 from stoq_core.errors import PluginError, Reason
 from stoq_core.job import Job
 from stoq_core.options import Options, about
@@ -23,7 +24,11 @@ _MAX_RULESETS = 4
 class YaraOptions(Options, frozen=True):
     """Which rules, and how much of a match to report."""
 
-    rules: Annotated[str, about("ruleset artefact, rule file or folder; empty for the shipped rules")] = ""
+    rules: Annotated[str, about("ruleset artefact, rule file or folder, beside the shipped rules")] = ""
+    extra: Annotated[tuple[str, ...], about("more of them; `[rules]` fills it for both plugins")] = ()
+    shipped: Annotated[bool, about("false: own rules in place of the shipped ones, then not `searched`")] = (
+        True
+    )
     strings_limit: Annotated[int, about("matches reported for each string of a rule", ge=0)] = 10
     data_bytes: Annotated[int, about("bytes of each match that are reported, in hex", ge=0)] = 64
     timeout_ms: Annotated[int, about("longest scan of one payload, milliseconds", ge=1)] = 30_000
@@ -63,14 +68,19 @@ _LAST = _Last()
 
 
 @lru_cache(maxsize=_MAX_RULESETS)
-def ruleset(path: str) -> Ruleset:
-    """The rules, loaded once a process."""
-    return load_ruleset(path)
+def ruleset(path: str = "", extra: tuple[str, ...] = (), *, shipped: bool = True) -> Ruleset:
+    """The shipped rules and those of the paths, loaded once a process."""
+    return load_beside((*([path] if path else []), *extra), shipped=shipped)
 
 
-def left_out(path: str) -> list[str]:
-    """The bad rules of a folder, at most twenty by name: all others are in use."""
-    bad = ruleset(path).bad
+def ruleset_of(options: YaraOptions) -> Ruleset:
+    """The rules that these options name."""
+    return ruleset(options.rules, options.extra, shipped=options.shipped)
+
+
+def left_out(options: YaraOptions) -> list[str]:
+    """The bad rules, at most twenty by name: all others are in use."""
+    bad = ruleset_of(options).bad
     lines = [one.line_of_text for one in bad[:20]]
     return lines + ([f"{len(bad) - 20} more rules are left out; see `stoq rules check`"] if bad[20:] else [])
 
@@ -81,7 +91,7 @@ def matching(payload: Payload, options: YaraOptions, job: Job | None = None) -> 
     The last payload's answer is kept, so that two plugins with one ruleset pay for one scan.
     Raises `PluginError("timeout")` with its reason, and `scan_failed`.
     """
-    rules = ruleset(options.rules)
+    rules = ruleset_of(options)
     wanted = (payload.sha256, rules.digest)
     left_ms = options.timeout_ms if job is None else job.deadline.left_ms
     allowed_ms = int(max(1, min(options.timeout_ms, left_ms)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from plugins._rules.yara import YaraOptions, describe, left_out, matching, ruleset, words
+from plugins._rules.yara import YaraOptions, describe, left_out, matching, ruleset_of, words
 from stoq_core.job import Archive, Dispatch, Job
 from stoq_core.payload import Payload
 from stoq_core.plugin import Dispatcher
@@ -33,15 +33,15 @@ class Yara(Dispatcher[YaraOptions]):
     @property
     def ruleset_digest(self) -> str:
         """The digest that results name."""
-        return ruleset(self.options.rules).digest
+        return ruleset_of(self.options).digest
 
     def warnings(self) -> list[str]:
         """The rules that were left out."""
-        return left_out(self.options.rules)
+        return left_out(self.options)
 
     def warm(self) -> None:
         """Load the rules."""
-        ruleset(self.options.rules)
+        ruleset_of(self.options)
 
     def dispatch(self, payload: Payload, job: Job) -> Iterable[Any]:
         """A `Dispatch` for each worker that each match names."""

@@ -59,6 +59,7 @@ class Decompress(Worker[DecompressOptions]):
     `encrypted_archive`, never an empty file. What could be read of damaged data is kept.
     """
 
+    roles = ("opens",)
     libraries = {
         "py7zr": "py7zr (in requirements.txt)",
         "inflate64": "inflate64 (in requirements.txt)",

@@ -80,6 +80,7 @@ class Javaclass(Worker[JavaclassOptions]):
     with the same four bytes, has no result.
     """
 
+    roles = ("opens",)
     accepts = Accepts(magic=(b"\xca\xfe\xba\xbe",), min_bytes=10)
     errors = {
         "corrupt": "the constant pool holds a tag that does not exist",

@@ -56,6 +56,7 @@ class Lief(Worker[LiefOptions]):
     No disassembly, no relocations, no debug information. What is no such file has no result.
     """
 
+    roles = ("opens",)
     accepts = Accepts(magic=tuple(_FORMATS), min_bytes=20)
     libraries = {"lief": "lief (in requirements.txt)"}
     errors = {"corrupt": "LIEF cannot read the file, or a part of it"}

@@ -58,6 +58,7 @@ class Mimetype(Worker[MimetypeOptions]):
     disk) also tells languages of source code apart; it is installed by the extra `magika`.
     """
 
+    roles = ("identifies",)
     libraries = {"puremagic": "puremagic (in requirements.txt)"}
     result = MimetypeResult
 

@@ -85,6 +85,7 @@ class Mraptor(Worker[MraptorOptions]):
     project does not list are read, too. The keyword tables are oletools'.
     """
 
+    roles = ("opens",)
     libraries = {
         "oletools": "oletools (in requirements.txt)",
         "publicsuffixlist": "publicsuffixlist (in requirements.txt)",

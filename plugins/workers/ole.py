@@ -70,6 +70,7 @@ class Ole(Worker[OleOptions]):
     Objects inside a PowerPoint stream come out inflated. Control characters in names read as `[5]`.
     """
 
+    roles = ("opens",)
     accepts = Accepts(magic=(MAGIC,))
     libraries = {"msoffcrypto": "msoffcrypto-tool (in requirements.txt)"}
     errors = {

@@ -61,6 +61,7 @@ class Pdf(Worker[PdfOptions]):
     Pictures in formats of their own and streams without filters stand in the file as they are.
     """
 
+    roles = ("opens",)
     libraries = {"cryptography": "cryptography (in requirements.txt)"}
     errors = {
         "corrupt": "a stream is damaged; what could be decoded is scanned",

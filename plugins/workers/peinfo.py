@@ -116,6 +116,7 @@ class Peinfo(Worker[PeinfoOptions]):
     each fits the file; whether its signer deserves trust is not decided here.
     """
 
+    roles = ("opens",)
     accepts = Accepts(magic=(b"MZ",), min_bytes=64)
     limits = Limits(output_bytes=512 * MiB, children=1_100, wall_ms=30_000)
     libraries = {

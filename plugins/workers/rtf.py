@@ -61,6 +61,7 @@ class Rtf(Worker[RtfOptions]):
     their own. The words that begin a destination are those of oletools' table.
     """
 
+    roles = ("opens",)
     libraries = {"oletools": "oletools (in requirements.txt)"}
     errors = {
         "truncated": "an object claims more bytes than the document has",

@@ -104,6 +104,7 @@ class Smtp(Worker[SmtpOptions]):
     an inner message is its bytes as they stand. Files that are uuencoded in a text come out as well.
     """
 
+    roles = ("opens",)
     libraries = {"publicsuffixlist": "publicsuffixlist (in requirements.txt)"}
     errors = {
         "malformed": "headers or parts that break the rules; they are read as far as they go",

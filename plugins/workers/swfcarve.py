@@ -61,6 +61,7 @@ class Swfcarve(Worker[Options]):
     is counted and not yielded again. Work on marks that lead nowhere is bounded.
     """
 
+    roles = ("opens",)
     result = SwfcarveResult
     errors = {
         "truncated": "a movie ends before its data does",

@@ -63,6 +63,7 @@ class TnefResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 class Tnef(Worker[TnefOptions]):
     """Attachments, the text, HTML and RTF bodies, and embedded messages (as TNEF again) are children."""
 
+    roles = ("opens",)
     accepts = Accepts(magic=(tnef.SIGNATURE,))
     errors = {
         "checksum": "an attribute whose checksum does not hold; it is read all the same",

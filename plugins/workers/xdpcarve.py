@@ -58,6 +58,7 @@ class Xdpcarve(Worker[XdpcarveOptions]):
     where there are several, they are also yielded together.
     """
 
+    roles = ("opens",)
     limits = Limits(input_bytes=128 * MiB, children=1_000)
     result = XdpcarveResult
     errors = {

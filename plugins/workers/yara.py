@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from plugins._rules.rulesets import ROUTING
-from plugins._rules.yara import YaraMatch, YaraOptions, left_out, matches, ruleset, score, words
+from plugins._rules.beside import is_routing
+from plugins._rules.yara import YaraMatch, YaraOptions, left_out, matches, ruleset_of, score, words
 from stoq_core.job import Finding, Job
 from stoq_core.payload import Payload
-from stoq_core.plugin import Worker
+from stoq_core.plugin import Role, Worker
 
 
 class YaraResult(msgspec.Struct, frozen=True):
@@ -29,18 +29,24 @@ class Yara(Worker[YaraOptions]):
         "scan_failed": "the library gave up on the bytes",
     }
     result = YaraResult
+    roles: tuple[Role, ...] = ("searches",)
+
+    def __init__(self, options: YaraOptions, name: str) -> None:
+        """Without the shipped rules it does not count as a search for what is known to be bad."""
+        super().__init__(options, name)
+        self.roles = ("searches",) if options.shipped else ()
 
     def warnings(self) -> list[str]:
         """The rules that were left out."""
-        return left_out(self.options.rules)
+        return left_out(self.options)
 
     def warm(self) -> None:
         """Load the rules; scanning waits until after the fork."""
-        ruleset(self.options.rules)
+        ruleset_of(self.options)
 
     def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
         """The findings, then one `YaraResult` where a rule matched."""
-        found = [one for one in matches(payload, self.options, job) if one.namespace != ROUTING]
+        found = [one for one in matches(payload, self.options, job) if not is_routing(one.namespace)]
         emits: list[Any] = []
         for one in found:
             if score(one.meta) > 0:

@@ -288,7 +288,7 @@ def _cores() -> int:
 def _readable(config: Config, shipped: Path, extra: tuple[Path, ...]) -> list[str]:
     """Folders that children read: the interpreter's, the libraries', the plugins', the rules'."""
     found = [sys.prefix, sys.base_prefix, *(one for one in sys.path if one), str(shipped), *map(str, extra)]
-    found += [config.rules.path] if config.rules.path else []
+    found += [path for path in (config.rules.path, *config.rules.extra) if path]
     existing = dict.fromkeys(os.path.abspath(one) for one in found if os.path.exists(one))
     home = os.path.abspath(os.path.expanduser("~"))
     return [one for one in existing if one not in ("/", home)]

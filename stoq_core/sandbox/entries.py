@@ -6,7 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from stoq_core import errors
+from stoq_core.account import Coverage
 from stoq_core.body import Body
 from stoq_core.errors import ErrorReport, PluginError, Reason, StoqError
 from stoq_core.job import Archive, Child, Dispatch, Finding, Hint
@@ -45,6 +48,8 @@ def to_wire(plugin: str, emit: Any) -> wire.Entry:
         return wire.Found(plugin, emit.name[:_TEXT], emit.score, emit.detail[:_TEXT], attack)
     if isinstance(emit, Hint):
         return wire.Hinted(plugin, emit.value[:_TEXT])
+    if isinstance(emit, Coverage):
+        return wire.Covered(plugin, *msgspec.structs.astuple(emit))
     assert isinstance(emit, Archive)
     return wire.Kept(plugin, emit.keep)
 
@@ -94,6 +99,11 @@ def _emit(entry: Any, payload_id: str) -> Any:
         return Finding(entry.name, entry.score, entry.detail, tuple(entry.attack))
     if isinstance(entry, wire.Hinted):
         return Hint("password", entry.value)
+    if isinstance(entry, wire.Covered):
+        return Coverage(
+            structure=entry.structure, child=entry.child, padding=entry.padding,
+            media=entry.media, plain=entry.plain, unread=entry.unread,
+        )  # fmt: skip
     if isinstance(entry, wire.Kept):
         return Archive(keep=entry.keep)
     if isinstance(entry, wire.Unread):
@@ -115,8 +125,8 @@ class Received:
     """What has come of one payload so far. Every entry is checked as if it came from the file itself."""
 
     __slots__ = (
-        "_checkers", "_dispatchers", "_due", "_known", "_reports", "_task", "budget", "current", "emits",
-        "journal", "sent", "steps",
+        "_checkers", "_covering", "_dispatchers", "_due", "_known", "_reports", "_task", "budget", "current",
+        "emits", "journal", "sent", "steps",
     )  # fmt: skip
 
     def __init__(self, task: Any, known: Callable[[str], Any], dispatchers: frozenset[str]) -> None:
@@ -134,6 +144,7 @@ class Received:
         self._due: set[str] = set()
         self._reports = 0
         self._checkers: dict[str, EmitChecker] = {}
+        self._covering: set[str] = set()
         self.budget = Budget(
             task.limits,
             input_bytes=task.payload.size,
@@ -207,6 +218,9 @@ class Received:
         plugin = entry.plugin
         if plugin != self.current:
             raise Malformed(f"{plugin!r} speaks out of turn")
+        if type(entry) is wire.Covered:
+            self._covered(entry)
+            return
         checker = self._checkers.get(plugin)
         if checker is None:
             label = plugin.partition("#")[0]
@@ -225,6 +239,13 @@ class Received:
             self.journal.emit(plugin, one)
             if type(one) in _TAKEN:
                 self.emits.append((plugin, one))
+
+    def _covered(self, entry: wire.Covered) -> None:
+        coverage = _emit(entry, "")
+        if coverage.total != self._task.payload.size or entry.plugin in self._covering:
+            raise Malformed("an account of other bytes than the payload has")
+        self._covering.add(entry.plugin)
+        self.journal.emit(entry.plugin, coverage)
 
     def _child(self, entry: wire.ChildMade, body: Body | None) -> Child:
         if entry.content is not None:

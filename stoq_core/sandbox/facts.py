@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoq_core.plugin import Plugin
+from stoq_core.plugin import Accepts, Plugin
 
 from .messages import Facts
 
@@ -24,4 +24,6 @@ def facts_of(kind: str, name: str, cls: type[Plugin[Any]], made: Plugin[Any] | N
         tools=sorted((made or cls).tools),  # an option may name the program
         ruleset=(str(digest()) if callable(digest) else str(digest)) if digest else None,
         warnings=[*(made.warnings() if made else ())],
+        roles=[*getattr(made or cls, "roles", ())],
+        accepts=getattr(cls, "accepts", Accepts()),
     )

@@ -8,6 +8,7 @@ import msgspec
 
 from stoq_core.errors import Reason
 from stoq_core.limits import RequestLimits
+from stoq_core.plugin import Accepts
 
 from .wire import Malformed
 
@@ -130,6 +131,18 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, tag="k"):
     keep: bool
 
 
+class Covered(msgspec.Struct, frozen=True, array_like=True, tag="v"):
+    """A Coverage."""
+
+    plugin: _Name
+    structure: _Count
+    child: _Count
+    padding: _Count
+    media: _Count
+    plain: _Count
+    unread: _Count
+
+
 class Unread(msgspec.Struct, frozen=True, array_like=True, tag="u"):
     """errors.Unread, without the payload's id, which the broker knows."""
 
@@ -149,7 +162,20 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     allowed: int | None
 
 
-Entry = Began | Started | Finished | Result | ChildMade | Asked | Found | Hinted | Kept | Unread | Failed
+Entry = (
+    Began
+    | Started
+    | Finished
+    | Result
+    | ChildMade
+    | Asked
+    | Found
+    | Hinted
+    | Kept
+    | Covered
+    | Unread
+    | Failed
+)
 
 
 class Hello(msgspec.Struct, array_like=True):
@@ -220,6 +246,8 @@ class Facts(msgspec.Struct, array_like=True):
     threads: bool = False
     error: str = ""
     warnings: list[str] = []
+    roles: list[str] = []
+    accepts: Accepts = Accepts()
 
 
 class Forked(msgspec.Struct, array_like=True):

@@ -20,6 +20,7 @@ from .commit import Taking, TooMuchError
 from .copies import Copies
 from .examine import Task
 from .executor import Executor
+from .floor import Floor
 from .plugin_facts import PluginIndex
 from .prefetch import Early
 from .report import Book, Scanned, why_skipped
@@ -44,13 +45,18 @@ class Engine:
         *,
         dedup: bool = True,
         scratch: Path | None = None,
+        floor: Floor | None = None,
     ) -> None:
-        """`scratch` is a folder on a real disk for bytes that do not fit into memory, or None."""
+        """`floor` says what each payload must have had; without one nothing is asked for.
+
+        `scratch` is a folder on a real disk for bytes that do not fit into memory, or None.
+        """
         self._plugins = plugins
         self._executor = executor
         self._limits = limits
         self._dedup = dedup
         self._scratch = scratch
+        self._floor = floor
         # room for the child that is being written while others wait
         self._drain_at = max(limits.held_bytes - limits.payload_bytes, limits.held_bytes // 4)
 
@@ -74,6 +80,7 @@ class _Scan:
         self.executor = engine._executor  # noqa: SLF001
         self.dedup = engine._dedup  # noqa: SLF001
         self.scratch = engine._scratch  # noqa: SLF001
+        self.floor = engine._floor  # noqa: SLF001
         self.drain_at = engine._drain_at  # noqa: SLF001
         self.request = request
         self.owner = owner
@@ -247,6 +254,8 @@ class _Scan:
                 run.close()
                 node.journal = self.executor.run(task, taking.again())
         self._broker_round(node, task)
+        if self.floor is not None:
+            node.journal.unread += self.floor.lacks(task, node.journal)
 
     def _taking(self, node: Node, task: Task, *, loose: bool = False) -> Taking:
         return Taking(node, node.parent or self.top, task, self._child, self.early.begin, loose=loose)

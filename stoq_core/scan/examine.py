@@ -287,6 +287,11 @@ class _Examination:
         emits = Guarded(call, self.handed, job, min(own.wall_ms or most_ms, most_ms) / 1000, self.deadline)
         failure = self._emits(key, label, plugin, job, emits) or self._leftovers(label, job)
         emits.close()
+        if job.has_account:
+            self._emit(label, job.coverage())
+        partial = job.partial if plugin.essential else None
+        if partial is not None and failure is None:
+            self._report(partial)
         if failure is not None:
             self._failed(label, plugin, failure, ReportChecker(self.payload.payload_id))
         elif job.has_account:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stoq_core.account import Coverage
 from stoq_core.errors import ErrorReport, Reason, Unread
 from stoq_core.job import Archive, Child, Dispatch, Finding, Hint
 
@@ -36,8 +37,9 @@ class Journal(Listener):
     """Everything that one payload's examination has brought so far."""
 
     __slots__ = (
-        "archive", "asked", "child_bytes", "errors", "failed", "findings", "finished", "ms", "results",
-        "rounds", "started", "unread",
+        "archive", "asked", "child_bytes", "coverage", "errors", "failed", "findings", "finished", "ms",
+        "openers",
+        "results", "rounds", "started", "unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -49,6 +51,9 @@ class Journal(Listener):
         self.finished: set[str] = set()
         self.failed: set[str] = set()
         self.child_bytes: list[int] = []
+        self.coverage: list[Coverage] = []
+        self.openers: set[str] = set()
+        """Those that gave children or an account."""
         self.findings: list[tuple[str, Finding]] = []
         self.errors: list[ErrorReport] = []
         self.unread: list[Unread] = []
@@ -78,6 +83,7 @@ class Journal(Listener):
             self.results.setdefault(plugin, {}).update(emit)
         elif kind is Child:
             self.child_bytes.append(emit.body.size)
+            self.openers.add(plugin)
         elif kind is Dispatch:
             self.asked.setdefault(emit.plugin, []).append(emit.meta)
         elif kind is Finding:
@@ -86,6 +92,9 @@ class Journal(Listener):
             self.unread.append(emit)
         elif kind is ErrorReport:
             self.errors.append(emit)
+        elif kind is Coverage:
+            self.coverage.append(emit)
+            self.openers.add(plugin)
         elif kind is Archive:
             self.archive = emit.keep
         else:
@@ -98,6 +107,8 @@ class Journal(Listener):
         self.finished |= later.finished
         self.failed |= later.failed
         self.child_bytes += later.child_bytes
+        self.coverage += later.coverage
+        self.openers |= later.openers
         self.findings += later.findings
         self.errors += later.errors
         self.unread += later.unread

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from stoq_core.plugin import Accepts
+
 
 class Known(Protocol):
     """What the engine must know of a plugin: the plugin itself, or the sandbox's facts about it."""
@@ -17,6 +19,10 @@ class Known(Protocol):
     def reads_meta(self) -> bool:
         """True if an occurrence of the same bytes elsewhere may change its result."""
 
+    @property
+    def essential(self) -> bool:
+        """False where the payload counts as examined without it."""
+
 
 class KnownWorker(Known, Protocol):
     """The same for a worker."""
@@ -24,6 +30,22 @@ class KnownWorker(Known, Protocol):
     @property
     def runs(self) -> str:
         """`sandbox` or `broker`."""
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """What it does of that which every payload needs (`floor`)."""
+
+    @property
+    def accepts(self) -> Accepts:
+        """Which payloads concern it at all."""
+
+
+class KnownDispatcher(Known, Protocol):
+    """The same for a dispatcher."""
+
+    @property
+    def reads_results(self) -> bool:
+        """True if it is asked again after each round."""
 
 
 class PluginIndex(Protocol):
@@ -34,7 +56,7 @@ class PluginIndex(Protocol):
         """Workers for every payload."""
 
     @property
-    def dispatchers(self) -> Sequence[Known]:
+    def dispatchers(self) -> Sequence[KnownDispatcher]:
         """In the configured order."""
 
     def worker(self, name: str) -> KnownWorker:

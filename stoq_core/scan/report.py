@@ -6,15 +6,18 @@ from typing import Any
 
 import msgspec
 
+from stoq_core.account import Coverage
 from stoq_core.errors import ErrorReport, Reason, Unread
 from stoq_core.limits import RequestLimits
 from stoq_core.payload import Payload
 from stoq_core.response import FoundIn, PayloadReport, Stats
 
 from .journal import Journal
-from .tree import Node
+from .tree import UNTOUCHED, Node
 
 _MOST_REPORTS = 10_000
+_MOST_MESSAGES = 20
+_UNSEARCHED = Reason.NOT_SEARCHED
 
 
 class Scanned(msgspec.Struct, kw_only=True):
@@ -60,7 +63,20 @@ class Book:
             extracted_by=payload.extracted_by,
             findings=self._findings(node),
             unread=self._unread_of(node),
+            coverage=self._covered(node),
         )
+
+    def _covered(self, node: Node) -> Coverage:
+        """What the payload's bytes were: the account that explains most; without one they are plain."""
+        size = node.payload.size
+        if node.journal is UNTOUCHED or _UNSEARCHED in node.journal.reasons():
+            found = Coverage(unread=size)
+        elif node.journal.coverage:
+            found = min(node.journal.coverage, key=lambda one: (one.plain, one.unread))
+        else:
+            found = Coverage(plain=size)
+        self.stats.coverage = self.stats.coverage.plus(found)
+        return found
 
     def note_occurrence(self, node: Node, holder: Node) -> None:
         """Another copy of the holder's bytes, with what only its place brought."""
@@ -95,7 +111,7 @@ class Book:
 
     def _unread_of(self, node: Node) -> list[Unread]:
         """The node's reasons; where the request has very many already, the first of each."""
-        found = [*node.unread, *node.journal.unread]
+        found = merged([*node.unread, *node.journal.unread])
         self._reasons_left -= len(found)
         if self._reasons_left >= 0:
             return found
@@ -125,6 +141,29 @@ class Book:
             node.occurrence.workers = self._within(node, _shown(node.journal))
             node.occurrence.plugins_run = node.journal.rounds or []
         self.note_occurrence(node, holder)
+
+
+def merged(reasons: list[Unread]) -> list[Unread]:
+    """Each cause once, in order, with the number of times it was given.
+
+    Of one reason and plugin the first twenty messages are kept; the last of them counts for the others.
+    """
+    if len(reasons) < 2:
+        return reasons
+    kept: dict[tuple[Reason, str | None, str], int] = {}
+    messages: dict[tuple[Reason, str | None], list[str]] = {}
+    for one in reasons:
+        known = messages.setdefault((one.reason, one.plugin), [])
+        if one.message not in known and len(known) < _MOST_MESSAGES:
+            known.append(one.message)
+        message = one.message if one.message in known else known[-1]
+        key = (one.reason, one.plugin, message)
+        kept[key] = kept.get(key, 0) + one.count
+    payload_id = reasons[0].payload_id
+    return [
+        Unread(reason=reason, payload_id=payload_id, plugin=plugin, message=message, count=count)
+        for (reason, plugin, message), count in kept.items()
+    ]
 
 
 def _shown(journal: Journal) -> list[dict[str, Any]]:

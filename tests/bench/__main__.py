@@ -81,7 +81,7 @@ def pipeline(*always: str, dispatchers: tuple[str, ...] = (), **settings: Any) -
     overrides: list[tuple[str, Any]] = [
         *settings.items(),
         ("sandbox.mode", "inline"),
-        ("scan.always", list(always)),
+        ("scan.only", list(always)),
         ("scan.dispatchers", list(dispatchers)),
     ]
     made = bootstrap.pipeline(bootstrap.configured({}, overrides))

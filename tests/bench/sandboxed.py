@@ -59,7 +59,7 @@ def _text(seconds: float) -> str:
 @contextlib.contextmanager
 def pipeline(mode: str, *always: str, **settings: Any) -> Iterator[Pipeline]:
     """A pipeline without stores."""
-    overrides = {"scan.always": list(always), "limits.payloads": 20_000, **MODES[mode], **settings}
+    overrides = {"scan.only": list(always), "limits.payloads": 20_000, **MODES[mode], **settings}
     one = bootstrap.pipeline(bootstrap.configured({}, overrides.items()))
     bootstrap.settled()  # as every handler does
     try:
@@ -90,8 +90,8 @@ def starts() -> None:
         f"{bare}; import yara_x, puremagic; from plugins._rules.yara import ruleset;"
         "yara_x.Scanner(ruleset('').rules).scan(b'x')"
     )
-    few: dict[str, Any] = {"scan.always": ["hash"], "scan.dispatchers": []}
-    all_four = {"scan.always": ["hash", "mimetype", "yara"], "scan.dispatchers": ["filetype", "yara"]}
+    few: dict[str, Any] = {"scan.only": ["hash"], "scan.dispatchers": []}
+    all_four = {"scan.only": ["hash", "mimetype", "yara"], "scan.dispatchers": ["filetype", "yara"]}
     for work, limit, settings, goal in (
         ("start → first result: hash", bare, few, "inline <= 1.3, sandboxed <= 1.6"),
         ("start → first result: yara, hash, mimetype", rules, all_four, "inline <= 1.5, sandboxed <= 1.8"),

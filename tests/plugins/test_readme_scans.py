@@ -25,7 +25,7 @@ SCAN_ID = "00000000-0000-5000-8000-000000000001"
 
 def scan(content: bytes, name: str, dispatchers: list[str]) -> dict[str, Any]:
     """The document of one file, scanned with `exif` and `hash` on every payload."""
-    settings: list[tuple[str, Any]] = [("scan.always", ["exif", "hash"]), ("scan.dispatchers", dispatchers)]
+    settings: list[tuple[str, Any]] = [("scan.only", ["exif", "hash"]), ("scan.dispatchers", dispatchers)]
     pipeline = bootstrap.pipeline(bootstrap.configured({}, settings))
     request = Request(scan_id=SCAN_ID, payloads=[payload_of(content, name)])
     with closing(pipeline):

@@ -25,7 +25,7 @@ from stoq_core.plugin import ArchiveContext, Archiver
 from stoq_core.response import ScanResponse
 from stoq_core.scan.executor import Inline
 from stoq_core.testing import make
-from tests.kit import Source, worker
+from tests.kit import UNSEARCHED, Source, worker
 
 REF = ObjectRef(store="mem", bucket="in", key="a.bin", version="7")
 ACKED, AGAIN, DEAD = range(3)
@@ -107,7 +107,7 @@ def _deliver(folder: Path, number: int, ending: str) -> int:
     broker = Broker(fetchers={"mem": bucket}, archivers={"mem": bucket}, connectors={"store": store})
     now = START + dt.timedelta(hours=number)
     made = Pipeline(
-        load(overrides=[("scan.always", ["find"])]), source, Inline(source), broker, now=lambda: now
+        load(overrides=[("verdict.accept", UNSEARCHED)]), source, Inline(source), broker, now=lambda: now
     )  # type: ignore[arg-type]
     if ending == "no_time":
         return AGAIN  # what a handler does with a record that it does not begin

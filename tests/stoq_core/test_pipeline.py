@@ -20,7 +20,7 @@ from stoq_core.plugin import ArchiveContext, Archiver, Connector, Decorator
 from stoq_core.render import document, encode
 from stoq_core.response import ScanResponse
 from stoq_core.scan.executor import Inline
-from tests.kit import SCAN_ID, Source, split, worker
+from tests.kit import SCAN_ID, UNSEARCHED, Source, split, worker
 
 REF = ObjectRef(store="mem", bucket="in", key="folder/a file.bin", version="7")
 FINDS = worker(lambda p, _j: iter([Finding("bad", 400)] if p.content == b"x" else [{"bytes": p.size}]))
@@ -80,7 +80,7 @@ class Says(Decorator[Options]):
 
 def made(broker: Broker, *overrides: tuple[str, Any]) -> Pipeline:
     """A pipeline over two workers."""
-    config = load(overrides=[("scan.always", ["find", "split"]), *overrides])
+    config = load(overrides=[("verdict.accept", UNSEARCHED), *overrides])
     source = Source({"find": FINDS, "split": worker(split)}, always=["find", "split"])
     now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     return Pipeline(config, source, Inline(source), broker, now=lambda: now)  # type: ignore[arg-type]
@@ -189,8 +189,8 @@ def test_zero_and_empty_are_honoured() -> None:
     assert not tight.complete or len(tight.results) == 2
     none = scan(Broker(), ("limits.extracted_bytes", 0))
     assert len(none.results) == 1
-    assert {one.reason for one in none.results[0].unread} == {Reason.TOO_MANY_BYTES}
-    assert load(overrides=[("scan.always", []), ("scan.dispatchers", [])]).scan.always == ()
+    assert {one.reason for one in none.results[0].unread} == {Reason.TOO_MANY_BYTES, *UNSEARCHED}
+    assert load(overrides=[("scan.only", [])]).scan.always == ()
 
 
 @pytest.mark.parametrize(

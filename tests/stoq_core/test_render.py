@@ -35,7 +35,7 @@ README = {
 ADDED = {
     "schema", "attempt", "stats", "decorators.verdict",
     "results.sha256", "results.depth", "results.verdict", "results.score", "results.unread",
-    "results.occurrences", "results.payload_meta.should_scan",
+    "results.coverage", "results.occurrences", "results.payload_meta.should_scan",
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def settings(**more: Any) -> Config:
     """The hostile plugins beside `hash`, with a short time for each worker."""
     overrides = {
         "plugin_paths": [str(PLUGINS)],
-        "scan.always": ["hash", "hostile", "later"],
+        "scan.only": ["hash", "hostile", "later"],
         "scan.dispatchers": [],
         "limits.worker_wall_ms": 1_000,
         "limits.sandbox_bytes": 128 << 20,

@@ -20,7 +20,7 @@ def pipeline(mode: str, **settings: object) -> Pipeline:
     overrides = {
         "sandbox.mode": mode,
         "plugin_paths": [str(PLUGINS)],
-        "scan.always": ["hash", "service"],
+        "scan.only": ["hash", "service"],
         "scan.dispatchers": [],
         "worker.service.key": "env:SERVICE_KEY",
     }
@@ -56,6 +56,6 @@ def test_a_sandbox_plugin_has_no_secrets(tmp_path: Path) -> None:
     (tmp_path / "workers").mkdir()
     text = (PLUGINS / "workers" / "service.py").read_text().replace('    runs = "broker"\n', "")
     (tmp_path / "workers" / "greedy.py").write_text(text)
-    settings = {"plugin_paths": [str(tmp_path)], "scan.always": ["greedy"], "worker.service.key": "env:X"}
+    settings = {"plugin_paths": [str(tmp_path)], "scan.only": ["greedy"], "worker.service.key": "env:X"}
     with pytest.raises(StoqError, match="may not have a secret option"):
         pipeline("process", **settings, worker={"greedy": {"key": "env:X"}})

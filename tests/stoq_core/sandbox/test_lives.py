@@ -333,7 +333,7 @@ def test_a_worker_that_starts_a_thread() -> None:
     """Named in the config it is refused at the start; dispatched to, it works, and children go on."""
     from stoq_core.errors import PluginLoadError
 
-    with pytest.raises(PluginLoadError, match="'threaded' starts a thread"), stage(scan__always=["threaded"]):
+    with pytest.raises(PluginLoadError, match="'threaded' starts a thread"), stage(scan__only=["threaded"]):
         pass
     with stage() as sandbox:
         for _ in range(3):
@@ -351,7 +351,7 @@ def test_folders_of_killed_brokers_are_removed(tmp_path: Path, monkeypatch: pyte
     gone, kept = tmp_path / "stoq-tools-999999999-x", tmp_path / f"stoq-tools-{os.getpid()}-y"
     for one in (gone, kept):
         (one / "inside").mkdir(parents=True)
-    with stage(scan__always=["tooled"], sandbox__tools={"script": "/bin/sh"}) as sandbox:
+    with stage(scan__only=["tooled"], sandbox__tools={"script": "/bin/sh"}) as sandbox:
         assert not sandbox.scan(b"#!script\nexit 0\n").errors
         assert not gone.exists()
         assert kept.exists()
@@ -368,7 +368,7 @@ def test_memory_does_not_grow_with_the_tree() -> None:
         for n in range(40):
             made.writestr(f"{n}", random.Random(n).randbytes(16_384) * 448)
     limits = {"limits__held_bytes": 32 * MiB, "limits__worker_wall_ms": 30_000}
-    with stage(scan__always=["hash"], scan__dispatchers=["filetype"], **limits) as sandbox:
+    with stage(scan__only=["hash"], scan__dispatchers=["filetype"], **limits) as sandbox:
         sandbox.scan(b"warm up")
         process = psutil.Process()
         before = process.memory_info().rss + shared_memory()

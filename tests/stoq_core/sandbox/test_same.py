@@ -100,7 +100,7 @@ def test_a_tight_budget_is_the_same() -> None:
 def test_the_deadline_comes_half_way() -> None:
     """The partial tree is there in time; `deadline` is said of what was not examined, and of no others."""
     settings = {
-        "plugin_paths": [str(PLUGINS)], "scan.always": ["hash", "hostile"], "scan.dispatchers": [],
+        "plugin_paths": [str(PLUGINS)], "scan.only": ["hash", "hostile"], "scan.dispatchers": [],
         "limits.reserve_ms": 1_000, "limits.worker_wall_ms": 10_000, "sandbox.children": 2,
     }  # fmt: skip
     one = bootstrap.pipeline(bootstrap.configured({}, settings.items()))

@@ -14,7 +14,7 @@ from tests.servers import free_port
 from tests.stoq_core.sandbox.stage import Stage, stage
 
 SETTINGS: dict[str, Any] = {
-    "scan__always": ["tooled", "later"],
+    "scan__only": ["tooled", "later"],
     "sandbox__tools": {"script": "/bin/sh", "shell": "/bin/sh"},
     "limits__worker_wall_ms": 2_000,
 }
