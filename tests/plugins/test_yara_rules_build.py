@@ -24,7 +24,7 @@ from plugins._rules.rulesets import (
     read_sources,
 )
 from plugins._rules.split import decode, split
-from plugins._rules.yara import left_out, ruleset
+from plugins._rules.yara import YaraOptions, left_out, ruleset
 from stoq_core.errors import RulesError
 
 
@@ -279,12 +279,12 @@ def test_bad_rules_are_named_at_the_start(tmp_path: Path) -> None:
     """Rules that are compiled at the start name the bad ones, one line each, and twenty at the most."""
     (tmp_path / "own.yar").write_text(GOOD + "rule bad { condition: $x }")
     assert names(load_ruleset(str(tmp_path))) == ["good1"]
-    [line] = left_out(str(tmp_path))
+    [line] = left_out(YaraOptions(rules=str(tmp_path)))
     assert line.startswith("own.yar:2: rule 'bad' left out: ")
     (tmp_path / "more.yar").write_text("".join(f"rule bad{n} {{ condition: $x }}\n" for n in range(30)))
     ruleset.cache_clear()
-    assert len(left_out(str(tmp_path))) == 21
-    assert left_out(str(tmp_path))[20].startswith("11 more rules")
+    assert len(left_out(YaraOptions(rules=str(tmp_path)))) == 21
+    assert left_out(YaraOptions(rules=str(tmp_path)))[20].startswith("11 more rules")
 
 
 def test_damage_is_refused(tmp_path: Path) -> None:

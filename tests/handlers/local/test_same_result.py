@@ -18,8 +18,7 @@ from stoq_core.limits import Deadline
 from stoq_core.payload import Request
 from stoq_core.pipeline import payload_of
 from stoq_core.render import encode
-always = ["hash", "mimetype", "entropy", "yara"]
-settings = [("scan.only", always), ("scan.threads", int(sys.argv[1]))]
+settings = [("scan.threads", int(sys.argv[1]))]
 one = bootstrap.pipeline(bootstrap.configured({}, settings))
 roots = [payload_of(nested_eicar(), "a.zip")]
 request = Request(scan_id="00000000-0000-5000-8000-000000000001", payloads=roots)
