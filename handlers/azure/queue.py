@@ -14,13 +14,8 @@ app = func.FunctionApp()
 def respond(scanner: Scanner, message: func.QueueMessage, left_ms: float) -> None:
     """Returns when all is stored, else raises: the message comes again, at last into the poison queue."""
     body, deliveries = message.get_body(), message.dequeue_count or 1
-    if not process_and_ack(
-        scanner,
-        lambda: refs_of_body(body),
-        deadline(left_ms),
-        deliveries,
-        Source(message_id=message.id or ""),
-    ):
+    limit, source = deadline(left_ms), Source(message_id=message.id or "")
+    if not process_and_ack(scanner, lambda: refs_of_body(body), limit, deliveries, source):
         raise DeliverAgainError(f"message {message.id}: the log says why")
 
 

@@ -13,9 +13,8 @@ from handlers.records import DeliverAgainError, Scanner, Source, deadline, proce
 
 def respond(scanner: Scanner, event: CloudEvent, left_ms: float) -> None:
     """Returns when all is stored; what it raises makes the framework answer 500, and Eventarc try again."""
-    if not process_and_ack(
-        scanner, lambda: refs_of_event(event), deadline(left_ms), source=Source(message_id=str(event["id"]))
-    ):
+    source = Source(message_id=str(event["id"]))
+    if not process_and_ack(scanner, lambda: refs_of_event(event), deadline(left_ms), source=source):
         raise DeliverAgainError("the log says why")
 
 

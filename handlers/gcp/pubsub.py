@@ -12,9 +12,8 @@ from handlers.records import Scanner, deadline, process_and_ack
 
 def respond(scanner: Scanner, body: bytes, left_ms: float) -> tuple[str, int]:
     """204: done. 503: deliver it again; the subscription makes a dead letter of it after its last attempt."""
-    done = process_and_ack(
-        scanner, lambda: refs_of_push(body), deadline(left_ms), deliveries(body), source_of_push(body)
-    )
+    limit, source = deadline(left_ms), source_of_push(body)
+    done = process_and_ack(scanner, lambda: refs_of_push(body), limit, deliveries(body), source)
     return "", 204 if done else 503
 
 

@@ -80,6 +80,7 @@ resource "azurerm_function_app_flex_consumption" "scan" {
     STOQ_CONNECTOR__COSMOSDB__CONTAINER    = azurerm_cosmosdb_sql_container.results.name
     STOQ_TRIGGER__KIND                     = "queue"
     STOQ_TRIGGER__BUCKET                   = azurerm_storage_container.incoming.name
+    STOQ_TRIGGER__ACCOUNT                  = azurerm_storage_account.incoming.name
     STOQ_TRIGGER__QUEUE                    = azurerm_storage_queue.incoming.name
   }
 

@@ -84,7 +84,7 @@ def test_the_platform_finds_what_it_looks_for(bundle: Path) -> None:
     code = {"handlers", "plugins", "rules", "stoq_core", "stoq.toml"}
     assert roots == {"function_app.py", "host.json", LIBRARIES.split("/")[0], *code}
     assert {one.name for one in (bundle / "handlers").iterdir()} - {"__pycache__"} == {
-        "__init__.py", "ahead.py", "azure", "bootstrap.py", "records.py",
+        "__init__.py", "first_import.py", "azure", "bootstrap.py", "records.py",
     }  # fmt: skip
     assert (bundle / LIBRARIES / "azure" / "functions" / "__init__.py").exists()
 

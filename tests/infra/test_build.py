@@ -44,7 +44,7 @@ def test_a_bundle_holds_the_code_of_one_cloud_and_the_rules(
     tops = {one.name for one in tmp_path.iterdir()}
     assert tops == {"stoq_core", "plugins", "handlers", "stoq.toml", "rules", "own_plugins", *shims}
     handlers = {one.name for one in (tmp_path / "handlers").iterdir()}
-    assert handlers == {"__init__.py", "ahead.py", "bootstrap.py", "records.py", cloud}
+    assert handlers == {"__init__.py", "first_import.py", "bootstrap.py", "records.py", cloud}
     assert len(list((tmp_path / "rules" / "build").iterdir())) == 1
     assert (tmp_path / "own_plugins" / "workers" / "kill.py").exists()
     assert not list(tmp_path.rglob("__pycache__"))

@@ -96,7 +96,7 @@ def test_it_starts_alone_and_finds_something(bundle: Path) -> None:
 def test_the_platform_finds_what_it_looks_for(bundle: Path) -> None:
     """`main.py` at the root; the handlers of one cloud; a name that is no trigger is none."""
     assert {one.name for one in (bundle / "handlers").iterdir()} - {"__pycache__"} == {
-        "__init__.py", "ahead.py", "bootstrap.py", "gcp", "records.py",
+        "__init__.py", "first_import.py", "bootstrap.py", "gcp", "records.py",
     }  # fmt: skip
     for target in ("gcs", "pubsub", "messages"):
         done = run(f"import main; print(main.{target}.__name__)", bundle)
