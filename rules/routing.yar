@@ -122,15 +122,24 @@ rule pe_within_other_bytes
 rule mail_by_its_headers
 {
     meta:
-        description = "A mail whose first lines do not look like headers, such as one behind blank lines"
+        description = "A mail or a part of one, wherever its headers stand and however they are written"
         plugin = "smtp"
     strings:
-        $mime = /\n(MIME-Version|Mime-Version|mime-version):[ \t]/
-        $type = /\nContent-Type:[ \t]/ nocase
-        $from = /\n(From|To|Received|Return-Path|Message-ID):[ \t]/ nocase
+        // names as programs take them: any case, blanks and comments before the colon, any line end
+        $mime = /(^|[\r\n])[ \t"]{0,8}(mime-version|content-transfer-encoding|message-id|return-path|received|delivered-to|dkim-signature)[ \t]{0,99}[:("]/ nocase
+        $type = /(^|[\r\n\xbf])[ \t"]{0,8}content-(type|disposition)[ \t]{0,99}[:("]/ nocase
+        $from = /(^|[\r\n\xbf])[ \t"]{0,8}(from|to|subject|date|cc)[ \t]{0,99}[:("]/ nocase
+        $part = /[\r\n][ \t]{0,8}content-[ \t]{0,9}trans[a-z-]{3,20}[ \t]{0,99}[:(]/ nocase
+        $wide_type = "content-type" wide nocase
+        $wide_mime = /(mime-version|message-id|content-transfer-encoding):/ wide nocase
+        $wide_be_type = { 00 (43|63) 00 (6F|4F) 00 (6E|4E) 00 (74|54) 00 (65|45) 00 (6E|4E) 00 (74|54) 00 2D 00 (54|74) 00 (59|79) }
     condition:
-        filesize < 100MB and uint32(0) != 0x46445025 and $mime in (0 .. 16384) and $type in (0 .. 16384)
-        and $from in (0 .. 16384)
+        filesize < 100MB and uint32(0) != 0x46445025 and (
+            ($type in (0 .. 262144) and (#mime in (0 .. 262144) > 0 or #from in (0 .. 262144) > 1))
+            or ($mime in (0 .. 16384) and #from in (0 .. 16384) > 1)
+            or ($type and $part)
+            or (($wide_type in (0 .. 65536) or $wide_be_type in (0 .. 65536)) and ($wide_mime in (0 .. 65536) or uint16be(0) == 0xFEFF or uint16be(0) == 0xFFFE))
+        )
 }
 
 rule rtf_behind_blanks

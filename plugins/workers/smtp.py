@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
 
-from plugins._formats.mail.headers import Address, Authentication, Hop, addresses, authentication, hop, moment
-from plugins._formats.mail.message import (
-    Decoded,
-    MailPart,
-    body_of,
-    clean_name,
-    defects,
-    file_name,
-    header_text,
-    headers,
-    outside,
-    parse,
-    parts,
-    to_text,
-    uuencoded,
-)
-from plugins._text.iocs import Suffixes, find
+from plugins._formats.filetype import UNKNOWN, identify
+from plugins._formats.mail.bodies import Bodies, MailBody
+from plugins._formats.mail.headers import Address, Authentication, Hop
+from plugins._formats.mail.mailbox import in_utf8, messages
+from plugins._formats.mail.message import Entity, Outside, Reader
+from plugins._formats.mail.overview import encoded_words, overview
+from plugins._formats.mail.recognise import locate
+from plugins._formats.mail.text import clean_name, header_text, in_ascii, to_text
+from plugins._formats.mail.transfer import Decoded, readings, uuencoded, yencoded
+from plugins._text.iocs import Suffixes
 from plugins._text.names import NAME_FINDINGS, name_findings
 from plugins._text.passwords import candidates
-from stoq_core.errors import LimitReached, PluginError, Reason
+from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Finding, Hint, Job
 from stoq_core.limits import KiB, Limits, MiB
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
 
-_FROM = re.compile(rb"(?:\A|\n)From [^\r\n]{1,1000}\r?\n(?=[A-Za-z0-9-]{1,76}:|>From )")
-_FIELDS = {
-    "from": "sender", "to": "to", "cc": "cc", "bcc": "bcc", "reply-to": "reply_to",
-    "return-path": "return_path", "sender": "actual_sender", "delivered-to": "delivered_to",
-}  # fmt: skip
-_BODY_CHARS = 64 * KiB
-_MAX_BODIES, _MAX_LISTED, _MAX_URLS, _MAX_HEADERS, _HEADER_CHARS = 8, 500, 300, 1_000, 256 * KiB
-_TEXT_BYTES = 8 * MiB
-"""Of all bodies together: what is searched for URLs and passwords and kept; the children are whole."""
-_TAG = re.compile(r"<[^<>]{0,4000}>")
+_MAX_LISTED = 500
+_CHARSET_BYTES = 16 * MiB
+_MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
+_BLANK = b" \t\r\n\0-"
+_NOTICE = re.compile(
+    rb"\s*(?:This is a (?:multi-?part|cryptographically signed|S/MIME signed) message in MIME format\.?|"
+    rb"This is an OpenPGP/MIME (?:signed|encrypted) message \(RFC [0-9 and]{4,20}\))\s*",
+    re.IGNORECASE,
+)
+"""What mail programs write before the first part for those that know no MIME."""
 
 
 class SmtpOptions(Options, frozen=True):
@@ -57,15 +49,6 @@ class SmtpOptions(Options, frozen=True):
     harvest_passwords: Annotated[
         bool, about("offer words near *password* to encrypted files of this mail")
     ] = True
-
-
-class MailBody(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One body as text, cut at 65,536 characters; `charset` as the mail names it."""
-
-    type: str
-    charset: str = ""
-    text: str = ""
-    cut: bool = False
 
 
 class MailAttachment(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -81,7 +64,7 @@ class MailAttachment(msgspec.Struct, omit_defaults=True, kw_only=True):
 class SmtpResult(msgspec.Struct, omit_defaults=True, kw_only=True):
     """`headers` by name in lower case, repeated ones as lists; the rest read out of them and the bodies.
 
-    `hops` are the `Received` headers, newest first; `defects` what is malformed; `messages` counts an mbox.
+    `hops` are the `Received` headers, newest first, `defects` what breaks rules; `messages` counts an mbox.
     """
 
     headers: dict[str, Any] = {}
@@ -101,17 +84,16 @@ class Smtp(Worker[SmtpOptions]):
     """A message (RFC 5322) or an mbox of several. Each part is a child, bodies and inner messages too.
 
     Children carry `filename`, `type`, `disposition`, `charset`, `description`, `content_id` and `part`;
-    an inner message is its bytes as they stand. Files that are uuencoded in a text come out as well.
+    an inner message is its bytes as they stand. Files that are uuencoded in a text come out as well. Where
+    mail programs read a part in several ways, each reading is a child, and `reading` says which it is.
     """
 
     roles = ("opens",)
     libraries = {"publicsuffixlist": "publicsuffixlist (in requirements.txt)"}
     errors = {
-        "malformed": "headers or parts that break the rules; they are read as far as they go",
-        "corrupt": "a part whose transfer encoding is damaged; what could be decoded is scanned; the"
-        " reason `corrupt` says where that may not be all",
+        "corrupt": "a part whose transfer encoding is damaged so that nobody can tell all its bytes",
         "too_deep": "parts nested so deep that they are not taken apart",
-        "too_many_payloads": "more boundaries or lines than are read",
+        "too_many_payloads": "more headers, boundaries or parts than are read",
         "encrypted_document": "S/MIME or PGP encrypted",
         "truncated": "a fragment of a message (message/partial)",
     }
@@ -123,6 +105,12 @@ class Smtp(Worker[SmtpOptions]):
         "mail_type_mismatch": (
             300, "a part declared as image, text or document whose name is an executable's", ("T1036.008",)
         ),
+        "mail_two_readings": (
+            300, "headers that contradict each other, so that mail programs see different parts", ("T1027",)
+        ),
+        "mail_external_body": (
+            150, "a part whose content the mail program fetches from elsewhere", ("T1566.002",)
+        ),
     }  # fmt: skip
     limits = Limits(input_bytes=96 * MiB)
     result = SmtpResult
@@ -133,52 +121,69 @@ class Smtp(Worker[SmtpOptions]):
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield findings, hints and children, then one `SmtpResult`."""
-        content = payload.content.lstrip(b"\r\n \t")
-        starts = [one.start() for one in _FROM.finditer(content)] if content.startswith(b"From ") else []
-        if len(starts) > 1:
-            yield from self._mbox(content, starts, job)
+        content = payload.content
+        wide = in_utf8(content)
+        if wide is not None:
+            job.account.child(0, len(content))
+            yield job.child([wide], name=payload.name or "mail.eml", dispatch_to=("smtp",))
             return
-        try:
-            root, cut = parse(content)
-        except RecursionError:
-            raise PluginError(
-                "too_deep", "parts are nested too deep to be read", reason=Reason.TOO_DEEP
-            ) from None
-        if cut is not None:
-            job.error("too_many_payloads", f"{cut.why}; the rest is not taken apart")
-            job.unread(Reason.TOO_MANY_PAYLOADS, f"{cut.why}; bytes from {cut.at} on are not taken apart")
-        result = _head(root)
-        if not result.headers:
+        box = messages(content)
+        if box:
+            yield from self._mbox(content, box, job)
+            if all(one.sure for one in box):
+                return
+        start = locate(content)
+        if start is None:
+            if not box:
+                yield from self._elsewhere(content, job)
             return
+        reader = Reader(content, start.at, start.end)
+        root = reader.root()
+        result = SmtpResult(**msgspec.structs.asdict(overview(root.fields)))
         yield from self._sender(result)
-        work = _Parts(job, result, self)
+        work = _Parts(job, result, self, reader)
         try:
             yield from work.children(root)
         except LimitReached as error:
-            yield self._finished(result, root, job)
+            yield self._finished(work)
             raise error
-        yield from self._texts(work, job)
-        yield self._finished(result, root, job)
+        yield from self._texts(work, root, job)
+        work.claim(root)
+        yield self._finished(work)
 
-    def _mbox(self, content: bytes, starts: list[int], job: Job) -> Iterator[Any]:
-        yield SmtpResult(messages=len(starts))
-        for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(content)], strict=True), 1):
-            text = content[start:end].lstrip(b"\r\n").partition(b"\n")[2]
+    def _mbox(self, content: bytes, box: list[Any], job: Job) -> Iterator[Any]:
+        if all(one.sure for one in box):
+            yield SmtpResult(messages=len(box))
+        for number, one in enumerate(box, 1):
+            job.account.structure(one.start, one.body - one.start)
+            job.account.child(one.body, one.end - one.body)
+            text = content[one.body : one.end]
             yield job.child(
                 [text], name=f"message-{number}.eml", type="message/rfc822", dispatch_to=("smtp",)
             )
 
+    def _elsewhere(self, content: bytes, job: Job) -> Iterator[Any]:
+        """Encoded parts in a text that is no mail, such as a log or a program that sends mails."""
+        reader = Reader(content)
+        work = _Parts(job, SmtpResult(), self, reader)
+        for part in reader.within():
+            if isinstance(part, Entity) and set(part.encodings) - {"identity", "unknown"}:
+                yield from work.part(part)
+
     def _sender(self, result: SmtpResult) -> Iterator[Finding]:
         for one in result.addresses.get("sender", []):
-            shown = re.search(r"[\w.+-]{1,64}@([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})", one.name)
+            shown = re.search(r"(?<![\w.+-])[\w.+-]{1,64}@([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})", one.name)
             real = one.address.rpartition("@")[2].lower()
             if shown and real and _site(shown.group(1).lower()) != _site(real):
                 yield self.finding(
                     "mail_display_name_other_address", f"{one.name[:200]} <{one.address[:200]}>"
                 )
 
-    def _texts(self, work: _Parts, job: Job) -> Iterator[Any]:
-        text = "\n".join((work.result.subject, *work.texts))
+    def _texts(self, work: _Parts, root: Entity, job: Job) -> Iterator[Any]:
+        decoded = encoded_words(root.fields)
+        if decoded:
+            yield job.child([decoded], name="headers.txt", should_archive=False)
+        text = "\n".join((work.result.subject, *work.bodies.texts))
         if self.options.harvest_passwords:
             yield from (Hint("password", one) for one in candidates(text[: 256 * KiB]))
         if self.options.extract_iocs:
@@ -186,60 +191,151 @@ class Smtp(Worker[SmtpOptions]):
             whole = "\n".join((*lines, "", text)).encode("utf-8", "replace")
             yield job.child([whole], name="iocs.txt", should_archive=False, dispatch_to=("iocextract",))
 
-    def _finished(self, result: SmtpResult, root: MailPart, job: Job) -> SmtpResult:
-        result.defects = defects(root)
-        if result.defects:
-            job.error("malformed", "; ".join(result.defects)[:500])
-        if self.options.omit_body:
-            result.bodies = [MailBody(type=one.type, charset=one.charset) for one in result.bodies]
+    def _finished(self, work: _Parts) -> SmtpResult:
+        result = work.result
+        result.defects = sorted(set(result.defects))
+        result.urls = list(work.bodies.urls)
+        result.bodies = [
+            MailBody(type=one.type, charset=one.charset) if self.options.omit_body else one
+            for one in work.bodies.kept
+        ]
         return result
 
 
 class _Parts:
     """The parts of one message becoming children."""
 
-    def __init__(self, job: Job, result: SmtpResult, plugin: Smtp) -> None:
-        self.job, self.result, self.plugin = job, result, plugin
-        self.texts: list[str] = []
-        self._urls: dict[str, None] = {}
-        self._room = _TEXT_BYTES
+    def __init__(self, job: Job, result: SmtpResult, plugin: Smtp, reader: Reader) -> None:
+        self.job, self.result, self.plugin, self.reader = job, result, plugin, reader
+        self.bodies = Bodies()
+        self._given: set[tuple[int, int, int]] = set()
 
-    def children(self, root: MailPart) -> Iterator[Any]:
+    def children(self, root: Entity) -> Iterator[Any]:
         """Each part that holds no others, with what its name and type say about it."""
-        if root.get_content_type() == "multipart/encrypted":
+        for part in self.reader.walk(root):
+            if isinstance(part, Outside):
+                yield from self._outside(part)
+            else:
+                yield from self.part(part)
+        if self.reader.encrypted:
             self._sealed("PGP or S/MIME")
-        for place, part in parts(root):
-            decoded = body_of(part)
-            self._damage(f"part {place}: its transfer encoding is damaged", decoded)
-            body = decoded.content
-            kind = part.get_content_type()
-            name = file_name(part)
-            yield from self._judge(name, kind)
-            self._read(part, kind, name, body)
-            self._complete(part, kind)
-            if body or name:
-                yield self._child(place, part, kind, name, body)
-            if kind.startswith("text/"):
-                yield from self._uuencoded(place, body)
-        for name, text in outside(root):
-            yield self.job.child([text], name=f"{name}.txt", disposition=name)
-        self.result.urls = list(self._urls)
+        if self.reader.too_deep:
+            self.job.error("too_deep", "parts are nested too deep to be taken apart")
+            self.job.unread(Reason.TOO_DEEP, "parts are nested too deep to be taken apart")
+        if self.reader.cut:
+            self.job.error("too_many_payloads", f"{self.reader.cut}; the rest is not taken apart")
+            self.job.unread(Reason.TOO_MANY_PAYLOADS, f"{self.reader.cut}; the rest is not taken apart")
 
-    def _child(self, place: str, part: MailPart, kind: str, name: str, body: bytes) -> Any:
+    def claim(self, root: Entity) -> None:
+        """Account for what was read as headers and boundaries; children are claimed as they are made."""
+        account = self.job.account
+        account.structure(root.start, 0)
+        for start, end in self.reader.structure:
+            account.structure(start, end - start)
+
+    def part(self, part: Entity) -> Iterator[Any]:
+        """One part by all its readings."""
+        data = self.reader.data[part.body : part.end]
+        names, kind = part.names, part.kind
+        for name in names:
+            yield from self._judge(name, kind)
+        yield from self._complete(part)
+        made = self._readings(part, data)
+        yield from self._contradictions(part, made)
+        self.job.account.child(part.body, len(data))
+        for number, decoded in enumerate(made):
+            self._damage(f"part {part.place}: its transfer encoding is damaged", decoded)
+            if number == 0:
+                self._read(part, kind, names, decoded.content)
+            elif decoded.how and identify(memoryview(decoded.content)) is UNKNOWN:
+                continue  # a reading that makes nothing which any program knows is nobody's
+            if (decoded.content.strip(b"\r\n \t") or names) and self._is_new(part, decoded):
+                yield self._child(part, kind, names, decoded, first=number == 0)
+        if made:
+            yield from self._within(part, made[0].content)
+
+    def _readings(self, part: Entity, data: bytes) -> list[Decoded]:
+        if part.hidden and part.encodings in ([], ["identity"]) and not part.names and not self._bytes(part):
+            return []  # a text that the part around it holds as it stands
+        if any(kind.startswith("multipart") for kind in part.kinds) and not part.hidden:
+            encoded = [one for one in part.encodings if one not in ("identity", "unknown")]
+            head = b"".join(b"Content-Type: %s\r\n" % one.strip() for one in part.values("type")[:20])
+            inner = [
+                Decoded(head + b"\r\n" + one.content, how="a multipart that is encoded")
+                for one in readings(data, encoded)
+            ]
+            return [Decoded(data), *(inner if encoded else ())]
+        return readings(data, part.encodings)
+
+    def _bytes(self, part: Entity) -> bool:
+        return not part.kind.startswith(("text/", "multipart/"))
+
+    def _is_new(self, part: Entity, decoded: Decoded) -> bool:
+        """Two readings may lead to the same part."""
+        key = (part.body, len(decoded.content), hash(decoded.content))
+        new = key not in self._given
+        self._given.add(key)
+        return new
+
+    def _child(self, part: Entity, kind: str, names: list[str], decoded: Decoded, *, first: bool) -> Any:
+        name = names[0] if names else clean_name(to_text(decoded.name))
         facts: dict[str, Any] = {
             "type": kind,
-            "disposition": str(part.get_content_disposition() or ""),
-            "charset": str(part.get_content_charset() or ""),
-            "description": header_text(part.get("content-description", ""))[:500],
-            "content_id": header_text(part.get("content-id", ""))[:500],
+            "disposition": part.disposition,
+            "charset": part.parameter("charset"),
+            "description": part.text("contentdescription"),
+            "content_id": part.text("contentid"),
+            "reading": decoded.how,
         }
-        listed = MailAttachment(
-            part=place, filename=name, type=kind, disposition=facts["disposition"][:100], size=len(body)
-        )
-        if len(self.result.attachments) < _MAX_LISTED:
-            self.result.attachments.append(listed)
+        if first and len(self.result.attachments) < _MAX_LISTED:
+            self.result.attachments.append(
+                MailAttachment(
+                    part=part.place,
+                    filename=name,
+                    type=kind,
+                    disposition=facts["disposition"][:100],
+                    size=len(decoded.content),
+                )
+            )
         facts = {key: value[:500] for key, value in facts.items() if value}
-        return self.job.child([body], name=name or _nameless(place, kind), part=place, **facts)
+        mail = _MESSAGES & set(part.kinds) or decoded.how == "a multipart that is encoded"
+        return self.job.child(
+            [decoded.content], name=name or _nameless(part.place, kind), part=part.place,
+            dispatch_to=("smtp",) if mail else (), **facts,
+        )  # fmt: skip
+
+    def _within(self, part: Entity, body: bytes) -> Iterator[Any]:
+        """What is encoded within a body: files in a text, and text in a charset that rules cannot read."""
+        if _MESSAGES & set(part.kinds) or part.hidden:
+            return
+        if body.startswith(b"begin") or b"begin " in body or b"begin-base64" in body:
+            yield from self._files(part.place, uuencoded(body), "uuencoded")
+        if b"=ybegin " in body:
+            yield from self._files(part.place, yencoded(body), "yencoded")
+        if b"-----BEGIN PGP MESSAGE-----" in body and self._bytes(part) is False:
+            self._sealed("PGP")
+        charset = part.parameter("charset")
+        if charset and part.kind.startswith("text/") and len(body) <= _CHARSET_BYTES:
+            plain = in_ascii(body, charset)
+            if plain:
+                yield self.job.child([plain], name="text.txt", part=part.place, charset=charset[:100])
+
+    def _files(self, place: str, found: Iterator[Decoded], how: str) -> Iterator[Any]:
+        for decoded in found:
+            name = clean_name(header_text(decoded.name))
+            self._damage(f"part {place}: a file in it is damaged", decoded)
+            yield from self._judge(name, "")
+            yield self.job.child([decoded.content], name=name or how, part=place, disposition=how)
+
+    def _outside(self, outside: Outside) -> Iterator[Any]:
+        """A text before the first and behind the last part, which mail programs may show."""
+        text = self.reader.data[outside.start : outside.end]
+        if _NOTICE.fullmatch(text) or not text.strip(_BLANK):
+            self.reader.structure.append((outside.start, outside.end))
+            return
+        self.job.account.child(outside.start, len(text))
+        yield self.job.child([text], name=f"{outside.name}.txt", disposition=outside.name)
+        yield from self._files(outside.place, uuencoded(text), "uuencoded")
 
     def _judge(self, name: str, kind: str) -> Iterator[Finding]:
         found, executable = name_findings(name)
@@ -249,75 +345,47 @@ class _Parts:
         ):
             yield self.plugin.finding("mail_type_mismatch", f"{name[:300]} as {kind}")
 
-    def _read(self, part: MailPart, kind: str, name: str, body: bytes) -> None:
-        """A text that is no attachment is a body: kept, searched for URLs and passwords."""
-        if kind not in ("text/plain", "text/html") or part.get_content_disposition() == "attachment" or name:
-            return
-        if self._room <= 0:
-            return
-        self._room -= len(body)
-        charset = str(part.get_content_charset() or "")[:100]
-        text = to_text(body[:MiB], charset or None)
-        cut = len(text) > _BODY_CHARS or len(body) > MiB
-        if len(self.result.bodies) < _MAX_BODIES:
-            self.result.bodies.append(MailBody(type=kind, charset=charset, text=text[:_BODY_CHARS], cut=cut))
-        plain = html.unescape(text) if kind == "text/html" else text
-        for one in find(plain.encode("utf-8", "replace"), lambda kind, _value: kind == "urls"):
-            if len(self._urls) >= _MAX_URLS:
-                break
-            self._urls.setdefault(one.value)
-        self.texts.append(html.unescape(_TAG.sub(" ", text)) if kind == "text/html" else text)
+    def _contradictions(self, part: Entity, made: list[Decoded]) -> Iterator[Finding]:
+        multipart = {kind.startswith("multipart") for kind in part.kinds}
+        if part.block.early is not None:
+            self.result.defects.append("line that is no header among the headers")
+        if len(part.values("type")) > 1 and len(multipart) > 1:
+            self.result.defects.append("two content types")
+            yield self.plugin.finding(
+                "mail_two_readings", f"part {part.place}: {', '.join(part.kinds)[:300]}"
+            )
+        elif multipart == {True} and not part.hidden:
+            self.result.defects.append("multipart without a boundary")
+        if len(part.encodings) > 1 and len([one for one in made if not one.how]) > 1:
+            self.result.defects.append("two transfer encodings")
+            yield self.plugin.finding(
+                "mail_two_readings", f"part {part.place}: {', '.join(part.encodings)[:300]}"
+            )
 
-    def _complete(self, part: MailPart, kind: str) -> None:
-        if kind in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
-            if str(part.get_param("smime-type", "")).lower() in ("enveloped-data", "authenveloped-data", ""):
-                self._sealed("S/MIME")
-        elif kind == "message/partial":
+    def _read(self, part: Entity, kind: str, names: list[str], body: bytes) -> None:
+        """A text that is no attachment is a body."""
+        if kind in ("text/plain", "text/html") and part.disposition != "attachment" and not names:
+            self.bodies.add(kind, part.parameter("charset")[:100], body)
+
+    def _complete(self, part: Entity) -> Iterator[Finding]:
+        if part.parameter("smime-type").lower() in ("enveloped-data", "authenveloped-data"):
+            self._sealed("S/MIME")
+        if "message/partial" in part.kinds:
             self.job.error("truncated", "the mail is a fragment of a message")
             self.job.unread(Reason.TRUNCATED, "the mail is a fragment of a message; the others are elsewhere")
+        if "message/external-body" in part.kinds:
+            where = (part.parameter("url") or part.parameter("site"))[:300]
+            yield self.plugin.finding("mail_external_body", where)
 
     def _sealed(self, how: str) -> None:
         self.job.error("encrypted_document", f"encrypted by {how}")
         self.job.unread(Reason.ENCRYPTED_DOCUMENT, f"encrypted by {how}")
 
     def _damage(self, message: str, decoded: Decoded) -> None:
-        """What is wrong with an encoding is an error; a reason where other readers may find other bytes."""
-        if not decoded.whole:
-            self.job.error("corrupt", message)
+        """Where some bytes could be read by nobody, they may be what was to be found."""
         if decoded.lost:
+            self.job.error("corrupt", message)
             self.job.unread(Reason.CORRUPT, message)
-
-    def _uuencoded(self, place: str, body: bytes) -> Iterator[Any]:
-        for name, decoded in uuencoded(body):
-            self._damage(f"part {place}: a uuencoded file in it is damaged", decoded)
-            yield from self._judge(clean_name(name), "")
-            yield self.job.child(
-                [decoded.content], name=clean_name(name), part=place, disposition="uuencoded"
-            )
-
-
-def _head(root: MailPart) -> SmtpResult:
-    """What the headers say."""
-    result = SmtpResult()
-    room = _HEADER_CHARS
-    by_name: dict[str, list[str]] = {}
-    for number, (name, value) in enumerate(headers(root)):
-        room -= len(name) + len(value)
-        if number >= _MAX_HEADERS or room < 0:
-            break
-        by_name.setdefault(name.lower(), []).append(value)
-    result.headers = {name: values[0] if len(values) == 1 else values for name, values in by_name.items()}
-    result.subject = by_name.get("subject", [""])[0]
-    result.date = moment(by_name.get("date", [""])[0])
-    raw = {name: [str(v) for k, v in root.raw_items() if k.lower() == name][:20] for name in _FIELDS}
-    for name, field in _FIELDS.items():
-        found = [Address(header_text(one.address), header_text(one.name)) for one in addresses(raw[name])]
-        if found:
-            result.addresses[field] = found
-    result.hops = [hop(one) for one in by_name.get("received", [])[:100]]
-    for name in ("authentication-results", "arc-authentication-results"):
-        result.authentication += [authentication(name, one) for one in by_name.get(name, [])[:20]]
-    return result
 
 
 def _site(host: str) -> str:

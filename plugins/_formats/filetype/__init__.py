@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from plugins._formats.mail.recognise import begins_like_mail
+
 from .table import TABLE
-from .texts import TEXT, TEXTS, by_text
+from .texts import MAIL, TEXT, TEXTS, by_text
 from .types import Check, FileType, Like
 from .zips import LABELS, zip_kind
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["BROTLI", "EMPTY", "TEXT", "UNKNOWN", "FileType", "by_name", "identify", "kind_of", "labels"]
 
 _HEAD_BYTES = 4_096
+_HEADERS_BYTES = 256 * 1024
 _LONG = 4
 EMPTY = FileType("application/x-empty", "empty", "", "empty")
 UNKNOWN = FileType("application/octet-stream", "unknown", "", "unknown", 0.0)
@@ -47,7 +50,7 @@ _LAST: dict[str, FileType] = {}
 def labels() -> frozenset[str]:
     """Every label that a type can have."""
     texts = {kind.label for _, kind in TEXTS}
-    return frozenset(_TYPES) | LABELS | texts | {kind.label for kind in (EMPTY, UNKNOWN, BROTLI, TEXT)}
+    return frozenset(_TYPES) | LABELS | texts | {kind.label for kind in (EMPTY, UNKNOWN, BROTLI, MAIL, TEXT)}
 
 
 def kind_of(payload: Payload) -> FileType:
@@ -72,7 +75,12 @@ def identify(view: memoryview) -> FileType:
         return zip_kind(head, kind) if kind.label == "zip" else kind
     text = by_text(head)
     found = _by_offset(head, view) or (None if text else _by_pattern(head, view))
-    return found or _late_pdf(head, text or UNKNOWN)
+    return found or _late_pdf(head, text if text not in (None, TEXT) else _mail(view) or text or UNKNOWN)
+
+
+def _mail(view: memoryview) -> FileType | None:
+    """A mail whose first header is longer than the head, or that holds bytes which text does not."""
+    return MAIL if begins_like_mail(bytes(view[:_HEADERS_BYTES])) else None
 
 
 def _late_pdf(head: bytes, kind: FileType) -> FileType:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from plugins._formats.mail.recognise import begins_like_mail
+
 from .types import FileType
 
 
@@ -15,9 +17,7 @@ def _text(
 
 
 TEXT = FileType("text/plain", "txt", "txt", "text")
-_MAIL_HEADER = re.compile(
-    rb"^(?:Received|Return-Path|From|To|Subject|Message-ID|MIME-Version|Date):", re.IGNORECASE | re.MULTILINE
-)
+MAIL = FileType("message/rfc822", "eml", "eml", "mail")
 TEXTS: tuple[tuple[re.Pattern[bytes], FileType], ...] = (
     _text("text/x-php", "php", "script", rb"\A\s*<\?php", flags=re.IGNORECASE),
     _text("text/x-shellscript", "shell", "script", rb"\A#!.{0,60}\b(?:ba|z|da|k)?sh\b", "sh"),
@@ -63,15 +63,10 @@ TEXTS: tuple[tuple[re.Pattern[bytes], FileType], ...] = (
         "application/mbox",
         "mbox",
         "mail",
-        rb"\AFrom \S{1,320} {1,3}[A-Z][a-z]{2} {1,3}[A-Z][a-z]{2} [^\r\n]{1,60}\r?\n[A-Za-z0-9-]{1,76}:",
-    ),
-    _text(
-        "message/rfc822",
-        "eml",
-        "mail",
-        rb"\A(?:[A-Za-z][A-Za-z0-9-]{1,40}: [^\r\n]{0,990}\r?\n(?:[ \t][^\r\n]{0,990}\r?\n){0,20}){2}",
+        rb"\A\s{0,64}From [^\r\n]{1,320}\d\d:\d\d[^\r\n]{1,60}(?:\r?\n|\r)(?:[\w-]{1,76}\s{0,9}:|>?From )",
     ),
 )
+_PGP = next(kind for _, kind in TEXTS if kind.label == "pgp")
 _BINARY = bytes(set(range(32)) - {7, 8, 9, 10, 11, 12, 13, 27})
 
 
@@ -80,10 +75,10 @@ def by_text(head: bytes) -> FileType | None:
     text = _as_text(head)
     if text is None:
         return None
-    for pattern, kind in TEXTS:
-        if pattern.match(text) and (kind.label != "eml" or _MAIL_HEADER.search(text)):
-            return kind
-    return TEXT if _legible(text) else None
+    kind = next((kind for pattern, kind in TEXTS if pattern.match(text)), None)
+    if kind in (None, _PGP) and begins_like_mail(text):
+        return MAIL
+    return kind or (TEXT if _legible(text) else None)
 
 
 def _legible(text: bytes) -> bool:

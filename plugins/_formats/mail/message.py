@@ -1,313 +1,350 @@
-"""Read Internet messages (RFC 5322, MIME) with the standard library, within bounds and with bytes intact."""
+"""Take a message apart (RFC 5322, MIME) by every reading that some mail program follows; linear and bounded.
+
+Offsets are kept, so that each byte of a mail can be accounted for. A part may be found by a boundary that a
+header declares, exactly or with junk behind it; by its own headers, where no boundary leads to it; or in a
+text. Each reading is followed once: the same bytes in the same encoding make one part.
+"""
 
 from __future__ import annotations
 
-import binascii
-import codecs
+import bisect
 import re
-import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
-from email import errors, feedparser, message, policy
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeVar
 
-import msgspec
-
-_MAX_LINES = 3_000_000
-_MAX_MARKS = 20_000
-_MAX_HEADER = 64 * 1024
-_MAX_PARAMETERS = 8 * 1024
-"""The library reads parameters in quadratic time, so a longer `Content-…` header is cut before it is read."""
-_MIN_OUTSIDE = 256
-_MAX_READ_AGAIN = 10
-_MOST_RUNS = 1_000
-"""Parts of base64 with padding between them; what stands behind so many is decoded as one."""
-_WORD = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,20})?\?([bBqQ])\?([^?\r\n]*+)\?=")
-_GAP = re.compile(r"(?<=\?=)[ \t\r\n]{1,200}(?==\?)")
-_NOT_FOR_MAIL = frozenset(
-    {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "mbcs", "oem"}
+from plugins._formats.mail.fields import (
+    Block,
+    boundaries,
+    declared,
+    kinds,
+    parameters,
+    read_block,
+    role_of,
+    words,
 )
-_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
-_PADDING = re.compile(rb"=+")
-_UU_BEGIN = re.compile(rb"(?:\A|\n)begin(-base64)? [0-7]{3,4} ([^\r\n]{1,255})\r?\n")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+from plugins._formats.mail.text import clean_name, header_text, to_text
+from plugins._formats.mail.transfer import encoding_of
+
+_MAX_MARKS, _MAX_ENTITIES, _MAX_DEPTH = 200_000, 50_000, 60
+_MAX_READINGS = 6
+_T = TypeVar("_T")
+_MARK = re.compile(rb"--[^\r\n]*")
+_BREAK = re.compile(rb"\r{0,3}\n|\r")
+_EMPTY_LINE = re.compile(rb"(?:\r{0,3}\n|\r)[ \t]*[\r\n]|\A[ \t]*[\r\n]")
+_CONTENT = b"content-"
+_HEADER_BYTES = 8 * 1024
+"""How far before a `Content-…` line its block of headers may begin."""
+_ENTITY_HEADER = re.compile(rb"content-(?:ty|transf|dispo)[a-z-]{0,40}[\"']?[ \t]{0,99}[(:]")
+_LINE_START = re.compile(rb"(?:[\r\n]|\A)[ \t\"'>]{0,8}\Z")
 
 
-class MailPart(message.Message):
-    """A part whose inner messages stay the bytes they are: nothing of them is parsed or written anew."""
+class _Mark(NamedTuple):
+    """A line that begins with two hyphens: where the break before it, it and the next line begin."""
 
-    reading = True
-
-    def get_content_type(self) -> str:
-        """The type; while the parser asks, a message inside is plain text to it."""
-        kind = super().get_content_type()
-        return "text/plain" if self.reading and kind.startswith("message/") else kind
-
-    def get_param(self, *args: Any, **named: Any) -> Any:
-        r"""A parameter; the library raises on charsets that are none (`utf-8*\0'…`)."""
-        return _quietly(super().get_param, *args, **named)
-
-    def get_boundary(self, *args: Any, **named: Any) -> Any:
-        """As `get_param`."""
-        return _quietly(super().get_boundary, *args, **named)
-
-    def get_content_charset(self, *args: Any, **named: Any) -> Any:
-        """As `get_param`."""
-        return _quietly(super().get_content_charset, *args, **named)
-
-    def raw(self) -> bytes:
-        """The body as it stands in the mail; `get_payload` would decode 8-bit text by its charset."""
-        held: Any = vars(self).get("_payload")
-        return held.encode("ascii", "surrogateescape") if isinstance(held, str) else b""
-
-    def get_content_maintype(self) -> str:
-        """As the type."""
-        return self.get_content_type().partition("/")[0]
+    before: int
+    start: int
+    text: bytes
+    behind: int
 
 
-def _quietly(ask: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    try:
-        return ask(*args, **named)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return named.get("failobj")
+class Outside(NamedTuple):
+    """What stands before the first part of a multipart, or behind its last one."""
+
+    name: str
+    place: str
+    start: int
+    end: int
+    depth: int
 
 
-class _Bounded(policy.Compat32):
-    """Headers are cut before anything reads them."""
+class Entity:
+    """A message or part: its headers in all readings, and where its body stands."""
 
-    def header_source_parse(self, sourcelines: Sequence[str]) -> tuple[str, str]:
-        name, _, value = sourcelines[0].partition(":")
-        most = _MAX_PARAMETERS if name.lower().startswith("content-") else _MAX_HEADER
-        value = value.lstrip(" \t") + "".join(sourcelines[1:])
-        return name, value[:most].rstrip("\r\n")
+    __slots__ = ("block", "body", "default", "depth", "end", "fields", "hidden", "place", "start")
 
-    def header_fetch_parse(self, name: str, value: Any) -> Any:
-        """As it stands; the library would put question marks in place of 8-bit letters."""
-        return value
+    def __init__(
+        self,
+        place: str,
+        block: Block,
+        end: int,
+        *,
+        depth: int = 0,
+        default: str = "text/plain",
+        hidden: bool = False,
+    ) -> None:
+        """Offsets are those of the whole message."""
+        self.place, self.block, self.end, self.depth = place, block, end, depth
+        self.fields = block.fields
+        self.start, self.body = block.start, min(block.body, end)
+        self.default, self.hidden = default, hidden
 
+    def values(self, role: str) -> list[bytes]:
+        """The values of all headers of this role, in order."""
+        return [one.value for one in self.fields if role_of(one.key) == role]
 
-class Cut(msgspec.Struct):
-    """Where reading stopped, and why, for a message with too many lines or boundaries."""
+    @property
+    def kinds(self) -> list[str]:
+        """Every type that it may be, the first one first."""
+        return _unique(kind for value in self.values("type")[:20] for kind in kinds(value)) or [self.default]
 
-    at: int
-    why: str
+    @property
+    def kind(self) -> str:
+        """The type that most programs take: the first that looks like one."""
+        return next(
+            (one for one in self.kinds if re.fullmatch(r"[a-z0-9.+_-]+/[a-z0-9.+_-]+", one)), self.default
+        )
 
+    @property
+    def encodings(self) -> list[str]:
+        """Every transfer encoding that it may have; one that is not known only if no other is."""
+        said = _unique(encoding_of(word) for value in self.values("encoding")[:20] for word in words(value))
+        certain = [one for one in said if one != "unknown"]
+        return certain if certain and not (certain == ["identity"] and said != certain) else said
 
-def parse(content: bytes) -> tuple[MailPart, Cut | None]:
-    """The message, and where it was cut. Raises `RecursionError` for parts nested hundreds deep."""
-    cut = _cut(content)
-    parser = feedparser.BytesFeedParser(MailPart, policy=_Bounded())
-    parser.feed(content[: cut.at] if cut else content)
-    made = parser.close()
-    assert isinstance(made, MailPart)
-    return made, cut
+    @property
+    def boundaries(self) -> list[bytes]:
+        """Every boundary that its headers may declare."""
+        return _unique(one for value in self.values("type")[:20] for one in boundaries(value))
 
+    @property
+    def names(self) -> list[str]:
+        """Its file names by RFC 2183, 2231 and 2047, in the order in which programs prefer them."""
+        found: dict[str, None] = {}
+        for name in ("filename", "name"):
+            for role in ("disposition", "type"):
+                for value in self.values(role)[:20]:
+                    for _, made, charset in (one for one in parameters(value) if one[0] == name):
+                        text = to_text(made, charset) if charset else header_text(made)
+                        found.setdefault(clean_name(text))
+        return [one for one in found if one][:8]
 
-def _cut(content: bytes) -> Cut | None:
-    for mark, most, why in ((b"\n--", _MAX_MARKS, "boundaries"), (b"\n", _MAX_LINES, "lines")):
-        if content.count(mark) > most:
-            at = -1
-            for _ in range(most):
-                at = content.find(mark, at + 1)
-            return Cut(at, f"more than {most} {why}")
-    return None
+    def parameter(self, name: str, role: str = "type") -> str:
+        """A parameter's first value as text, or an empty string."""
+        for value in self.values(role)[:20]:
+            for one, made, _ in parameters(value):
+                if one == name and made:
+                    return to_text(made)
+        return ""
 
+    @property
+    def disposition(self) -> str:
+        """`attachment`, `inline` or what else stands there."""
+        return next((one for value in self.values("disposition") for one in kinds(value)), "")
 
-def parts(root: MailPart) -> Iterator[tuple[str, MailPart]]:
-    """Each part that holds no other parts, with its place (`1.2`), in order; without recursion.
-
-    Parts that stand behind the end of a multipart, where an inner boundary equals the outer one, are
-    read as mail programs show them.
-    """
-    stack: list[tuple[str, MailPart]] = [("1", root)]
-    read_again = 0
-    while stack:
-        place, part = stack.pop()
-        part.reading = False
-        inner = _inner(part)
-        if inner is None:
-            yield place, part
-            continue
-        if read_again < _MAX_READ_AGAIN and (behind := _parts_behind(part)) is not None:
-            read_again += 1
-            part.epilogue = None
-            stack.append((f"{place}.+"[-200:], behind))
-        stack += [(f"{place}.{number}"[-200:], one) for number, one in enumerate(inner, 1)][::-1]
-
-
-def _inner(part: MailPart) -> list[MailPart] | None:
-    """The parts of a multipart, or None for a part that holds bytes."""
-    held = vars(part).get("_payload")
-    return [one for one in held if isinstance(one, MailPart)] if isinstance(held, list) else None
-
-
-def _parts_behind(part: MailPart) -> MailPart | None:
-    """What stands in the epilogue as a multipart of its own, if a boundary of this one stands there."""
-    boundary, text = part.get_boundary(), part.epilogue
-    if not boundary or not isinstance(text, str) or f"--{boundary}\n" not in text.replace("\r", ""):
-        return None
-    head = f'Content-Type: multipart/mixed; boundary="{boundary}"\n\n'.encode("ascii", "surrogateescape")
-    try:
-        return parse(head + text.encode("ascii", "surrogateescape"))[0]
-    except RecursionError:
-        return None
+    def text(self, key: str) -> str:
+        """A header's first value, decoded."""
+        return next((header_text(one.value) for one in self.fields if one.key == key), "")
 
 
-def outside(root: MailPart) -> Iterator[tuple[str, bytes]]:
-    """Long texts before the first and behind the last part of a multipart, which mail programs may show."""
-    stack = [root]
-    while stack:
-        part = stack.pop()
-        for name, text in (("preamble", part.preamble), ("epilogue", part.epilogue)):
-            if isinstance(text, str) and len(text.strip()) >= _MIN_OUTSIDE:
-                yield name, text.encode("ascii", "surrogateescape")
-        stack += (_inner(part) or [])[::-1]
+def _unique(items: Iterable[_T]) -> list[_T]:
+    return list(dict.fromkeys(items))
 
 
-class Decoded(NamedTuple):
-    """Bytes whose transfer encoding is undone: `whole` if it was right, `lost` if some may be elsewhere."""
+class Reader:
+    """One message; `structure` are ranges read as headers and boundaries, `cut` is why not all was read."""
 
-    content: bytes
-    whole: bool = True
-    lost: bool = False
+    def __init__(self, data: bytes, start: int = 0, end: int | None = None) -> None:
+        """Look for the lines that may be boundaries."""
+        self.data = data
+        self.start, self.end = start, len(data) if end is None else end
+        self.structure: list[tuple[int, int]] = []
+        self.too_deep = self.encrypted = False
+        self.cut = ""
+        self._marks: list[_Mark] = []
+        self._find_marks()
+        self._starts = [one.start for one in self._marks]
+        self._declared = declared(data)
+        self._seen: set[int] = set()
+        self._ranges: set[tuple[int, int]] = set()
+        self._count = 0
 
-
-def body_of(part: MailPart) -> Decoded:
-    """A part's bytes with the transfer encoding undone, as far as that can be done."""
-    data = part.raw()
-    encoding = str(part.get("content-transfer-encoding", "")).strip().lower()
-    if encoding == "base64":
-        return _base64(data)
-    if encoding == "quoted-printable":
-        return Decoded(binascii.a2b_qp(data))
-    if encoding in ("x-uuencode", "uuencode", "uue", "x-uue"):
-        for _, decoded in uuencoded(data):
-            return decoded
-        return Decoded(data, whole=False, lost=True)
-    return Decoded(data)
-
-
-def _base64(data: bytes) -> Decoded:
-    """As mail programs do: what is no base64 is skipped (RFC 2045, 6.8), and a missing end is forgiven.
-
-    Some end at padding that stands in the middle, as binascii does, others begin anew behind it. What comes
-    of the latter begins with what comes of the former; a third kind may read yet others.
-    """
-    *runs, rest = _PADDING.split(_NO_BASE64.sub(b"", data), _MOST_RUNS)
-    runs = [one for one in (*runs, rest.replace(b"=", b"")) if one]
-    decoded = b"".join(map(_run, runs))
-    uneven = any(len(one) % 4 == 1 for one in runs) or (bool(runs) and _unpadded(data, runs[-1]))
-    return Decoded(decoded, whole=not uneven and len(runs) < 2, lost=len(runs) > 1)
-
-
-def _run(letters: bytes) -> bytes:
-    letters = letters[:-1] if len(letters) % 4 == 1 else letters
-    return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
-
-
-def _unpadded(data: bytes, last: bytes) -> bool:
-    return data.rstrip()[-3:].count(b"=") < -len(last) % 4
-
-
-def uuencoded(text: bytes) -> Iterator[tuple[str, Decoded]]:
-    """Files in a text as `begin 644 name` … `end`, by name; POSIX's `begin-base64` ends with `====`."""
-    at = 0
-    while found := _UU_BEGIN.search(text, at):
-        in_base64 = found.group(1) is not None
-        stop = text.find(b"\n====" if in_base64 else b"\nend", found.end() - 1)
-        at = stop if stop >= 0 else len(text)
-        body = text[found.end() : at]
-        decoded = _base64(body) if in_base64 else _by_uu_lines(body, ended=stop >= 0)
-        if decoded.content or decoded.lost:
-            yield to_text(found.group(2)), decoded
-
-
-def _by_uu_lines(body: bytes, *, ended: bool) -> Decoded:
-    made, whole, lost = [], True, False
-    for line in body.splitlines():
-        if line in (b"`", b" "):  # a line of no bytes is the last one
-            ended = True
-            break
-        if line:
-            data, right = _uu_line(line)
-            made.append(data)
-            whole = whole and right
-            lost = lost or not (right or data)
-    return Decoded(b"".join(made), whole=whole and ended, lost=lost)
-
-
-def _uu_line(line: bytes) -> tuple[bytes, bool]:
-    """A line's bytes; what its last group has too many, or stands behind it, is garbage, which some leave."""
-    try:
-        return binascii.a2b_uu(line), True
-    except binascii.Error:
-        size = (line[0] - 32) & 63
-        groups = (size + 2) // 3
-    whole = bytes((32 + 3 * groups,)) + line[1 : 1 + 4 * groups]
-    try:
-        return binascii.a2b_uu(whole)[:size], len(line) <= len(whole)
-    except binascii.Error:
-        return b"", False
-
-
-def to_text(raw: bytes, charset: str | None = None) -> str:
-    """Bytes as text by the charset that the mail names, where it is one for mail; else UTF-8 or Latin-1."""
-    for name in (charset, "utf-8"):
-        try:
-            codec = codecs.lookup(name or "utf-8")
-            if codec.name in _NOT_FOR_MAIL:
+    def _find_marks(self) -> None:
+        for found in _MARK.finditer(self.data, self.start, self.end):
+            at = found.start()
+            if at > self.start and self.data[at - 1] not in b"\r\n":
                 continue
-            return raw.decode(codec.name)
-        except (LookupError, UnicodeError, ValueError):
-            continue
-    return raw.decode("latin-1")
+            if len(self._marks) >= _MAX_MARKS:
+                self.cut = f"more than {_MAX_MARKS} lines that may be boundaries"
+                return
+            before = at
+            if before > self.start and self.data[before - 1] == 0x0A:
+                before -= 1
+            while before > self.start and self.data[before - 1] == 0x0D and at - before < 4:
+                before -= 1
+            behind = _BREAK.match(self.data, found.end(), self.end)
+            self._marks.append(
+                _Mark(before, at, found.group()[2:].rstrip(b" \t\0"), behind.end() if behind else found.end())
+            )
 
+    def root(self) -> Entity:
+        """The message itself."""
+        block = read_block(self.data, self.start, self.end)
+        if block.cut:
+            self.cut = "more headers than are read"
+        return Entity("1", block, self.end)
 
-def header_text(value: Any) -> str:
-    """A header's value unfolded, with encoded words (RFC 2047) and raw 8-bit bytes decoded."""
-    raw = str(value)
-    if not raw.isascii():
-        raw = to_text(raw.encode("utf-8", "surrogateescape"))
-    if "=?" in raw:
-        raw = _WORD.sub(_word, _GAP.sub("", raw))
-    return " ".join(raw.split()) if "\n" in raw or "\r" in raw else raw.strip()
+    def within(self) -> Iterator[Entity | Outside]:
+        """Parts that stand somewhere in bytes that are no mail."""
+        whole = Entity("1", Block([], self.start, self.start, []), self.end)
+        yield from self._walk(self._hidden(whole)[::-1])
 
+    def walk(self, root: Entity) -> Iterator[Entity | Outside]:
+        """Each part that holds bytes, in order, by the first reading and then by the others."""
+        yield from self._walk([root])
 
-def _word(found: re.Match[str]) -> str:
-    charset, how, text = found.groups()
-    raw = text.encode("utf-8", "replace")
-    raw = _base64(raw)[0] if how in "bB" else binascii.a2b_qp(raw, header=True)
-    return to_text(raw, charset)
+    def _walk(self, stack: list[Entity | Outside]) -> Iterator[Entity | Outside]:
+        while stack:
+            entity = stack.pop()
+            if isinstance(entity, Outside):
+                yield entity
+                block = Block([], entity.start, entity.start, [])
+                around = Entity(f"{entity.place}.{entity.name}"[-200:], block, entity.end, depth=entity.depth)
+                stack += self._hidden(around)[::-1]
+                continue
+            if (entity.start, entity.end) in self._ranges or (entity.hidden and entity.start in self._seen):
+                continue
+            if self._count >= _MAX_ENTITIES:
+                self.cut = self.cut or f"more than {_MAX_ENTITIES} parts"
+                return
+            self._count += 1
+            self._seen.add(entity.start)
+            self._ranges.add((entity.start, entity.end))
+            self._claim_block(entity)
+            self.encrypted = self.encrypted or "multipart/encrypted" in entity.kinds
+            early = self._early(entity)
+            if early:
+                stack.append(early)
+            inner = self._inner(entity)
+            if inner is None or any(not kind.startswith("multipart") for kind in entity.kinds):
+                yield entity
+            stack += (self._hidden(entity) if inner is None else inner)[::-1]
 
+    def _claim_block(self, entity: Entity) -> None:
+        at = entity.start
+        for start, end in (*entity.block.junk, (entity.body, entity.body)):
+            self.structure.append((at, start))
+            at = end
 
-def clean_name(name: str) -> str:
-    """A file name without control characters; direction marks stay, since they are evidence."""
-    return _CONTROLS.sub(" ", name).strip()[:1_000]
+    def _early(self, entity: Entity) -> Entity | None:
+        """The same part as programs read it whose headers end at the first line that is none."""
+        block = entity.block
+        if block.early is None:
+            return None
+        made = Block(block.fields[: block.early_fields], block.early, block.early, [])
+        return Entity(f"{entity.place}.early"[-200:], made, entity.end, depth=entity.depth + 1, hidden=True)
 
+    def _inner(self, entity: Entity) -> list[Entity | Outside] | None:
+        """The parts of a multipart by all its readings, or None for a part that holds bytes."""
+        names = entity.boundaries
+        if not names or entity.body >= entity.end:
+            return None
+        if entity.depth >= _MAX_DEPTH:
+            self.too_deep = True
+            return None
+        first, *others = self._splits(entity, names) or [[]]
+        if not first:
+            return None
+        found = list(self._parts(entity, first, names))
+        for reading in others:
+            found += [
+                one for one in self._parts(entity, reading, names, again=True) if isinstance(one, Entity)
+            ]
+        return found
 
-def file_name(part: MailPart) -> str:
-    """A part's file name by RFC 2183, 2231 or 2047, or an empty string."""
-    for parameter, header in (("filename", "content-disposition"), ("name", "content-type")):
-        value = part.get_param(parameter, None, header)
-        if isinstance(value, tuple):
-            charset, _, encoded = value
-            raw = urllib.parse.unquote_to_bytes(encoded.encode("utf-8", "surrogateescape"))
-            raw = encoded.encode("latin-1", "replace") if not encoded.isascii() else raw
-            value = to_text(raw, charset)
-        if value:
-            return clean_name(header_text(value))
-    return ""
+    def _splits(self, entity: Entity, names: list[bytes]) -> list[list[_Mark]]:
+        """Which lines are boundaries: to the most lenient program first, then to each stricter one."""
+        exact: dict[bytes, list[_Mark]] = {name: [] for name in names}
+        loose: list[_Mark] = []
+        whole: list[_Mark] = []
+        ends = {name + b"--": name for name in names}
+        begin = tuple(names)
+        for mark in self._between(entity.body, entity.end):
+            name = mark.text if mark.text in exact else ends.get(mark.text)
+            if name is not None:
+                exact[name].append(mark)
+            elif mark.text.startswith(begin) and mark.text.removesuffix(b"--") not in self._declared:
+                loose.append(mark)
+            else:
+                continue
+            whole.append(mark)
+        found: list[list[_Mark]] = []
+        for reading in (whole, *exact.values(), sorted(mark for marks in exact.values() for mark in marks)):
+            if reading and reading not in found:
+                found.append(reading)
+        return found[:_MAX_READINGS]
 
+    def _between(self, start: int, end: int) -> list[_Mark]:
+        low, high = bisect.bisect_left(self._starts, start), bisect.bisect_left(self._starts, end)
+        return self._marks[low:high]
 
-def headers(part: MailPart) -> Iterator[tuple[str, str]]:
-    """Every header in order, decoded."""
-    for name, value in part.raw_items():
-        yield name if name.isascii() else to_text(name.encode("utf-8", "surrogateescape")), header_text(value)
+    def _parts(
+        self, entity: Entity, marks: list[_Mark], names: list[bytes], *, again: bool = False
+    ) -> Iterator[Entity | Outside]:
+        digest = any(kind.startswith("multipart/digest") for kind in entity.kinds)
+        default = "message/rfc822" if digest else "text/plain"
+        if entity.body < marks[0].before:
+            yield Outside("preamble", entity.place, entity.body, marks[0].before, entity.depth + 1)
+        closes = {name + b"--" for name in names}
+        stops = [one.before for one in marks[1:]] + [entity.end]
+        for number, (mark, stop) in enumerate(zip(marks, stops, strict=True), 1):
+            self.structure.append((mark.before, mark.behind))
+            if mark.behind >= stop:
+                continue
+            block = read_block(self.data, mark.behind, stop)
+            if mark.text in closes and not any(role_of(one.key) for one in block.fields):
+                yield Outside("epilogue", entity.place, mark.behind, stop, entity.depth + 1)
+                continue
+            place = f"{entity.place}.{number}{'~' if again else ''}"[-200:]
+            yield Entity(place, block, stop, depth=entity.depth + 1, default=default)
 
+    def _hidden(self, entity: Entity) -> list[Entity | Outside]:
+        """Parts that no boundary leads to: blocks with a `Content-…` header within a body."""
+        if any(kind in ("message/rfc822", "message/global") for kind in entity.kinds):
+            return []  # these bytes are a mail of their own, which is read as one
+        if entity.depth >= _MAX_DEPTH:
+            return []
+        text = self.data[entity.body : entity.end].lower()
+        found: list[Entity | Outside] = []
+        starts: list[tuple[int, int, bytes | None]] = []
+        at = text.find(_CONTENT)
+        while at >= 0 and len(starts) < _MAX_ENTITIES:
+            place = entity.body + at
+            if (not starts or place >= starts[-1][1]) and (
+                begin := self._begins(text, at, entity)
+            ) is not None:
+                block = read_block(self.data, begin[0], entity.end)
+                starts.append((begin[0], max(block.body, place + 1), begin[1]))
+                found.append(Entity(f"{entity.place}.+{len(starts)}"[-200:], block, entity.end, hidden=True))
+            at = text.find(_CONTENT, at + 1)
+        self._end_hidden(entity, found, starts)
+        return found
 
-def defects(root: MailPart) -> list[str]:
-    """What the parser found wrong, as words: `missing header body separator`."""
-    found = [one for _, part in parts(root) for one in part.defects] + root.defects
-    names = (
-        type(one).__name__.removesuffix("Defect") for one in found if isinstance(one, errors.MessageDefect)
-    )
-    return sorted({re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", one).lower() for one in names})
+    def _begins(self, text: bytes, at: int, entity: Entity) -> tuple[int, bytes | None] | None:
+        """Where the headers begin that such a line belongs to, and the boundary before them."""
+        if not _ENTITY_HEADER.match(text, at) or not _LINE_START.search(text[max(0, at - 9) : at]):
+            return None
+        place = entity.body + at
+        last = bisect.bisect_left(self._starts, place) - 1
+        if last >= 0 and self._marks[last].start >= entity.body:
+            mark = self._marks[last]
+            between = self.data[mark.behind : place]
+            if place - mark.behind < _HEADER_BYTES and not _EMPTY_LINE.search(between):
+                return mark.behind, mark.text.removesuffix(b"--")
+        return place, None
+
+    def _end_hidden(
+        self, entity: Entity, found: list[Entity | Outside], starts: list[tuple[int, int, bytes | None]]
+    ) -> None:
+        """Each ends at the next line with its boundary, or where the next one begins."""
+        for number, (one, (_, body, text)) in enumerate(zip(found, starts, strict=True)):
+            assert isinstance(one, Entity)  # as `_hidden` makes them
+            stop = starts[number + 1][0] if number + 1 < len(starts) else entity.end
+            for mark in self._between(body, stop):
+                if mark.start >= body and (text is None or mark.text in (text, text + b"--")):
+                    if text is None and mark.text in (b"", b"-"):
+                        continue
+                    stop = mark.before
+                    break
+            one.end = max(stop, min(one.body, entity.end))
+            one.depth = entity.depth + 1
+            one.body = min(one.body, one.end)

@@ -239,12 +239,12 @@ def test_what_cannot_be_read_is_named(kind: bytes, reason: str) -> None:
     assert "encrypted_document" in scan(mail(text("Version: 1"), kind=b"encrypted")).reasons
 
 
-def test_malformed_mail_is_reported_not_fatal() -> None:
-    """Broken headers, boundaries and base64 are errors beside the result."""
+def test_malformed_mail_is_no_error() -> None:
+    """What breaks the rules is listed; where every reading of it is scanned, it is no damage."""
     ran = scan(b"From: a@b.c\r\nContent-Type: multipart/mixed\r\nno colon here\r\n\r\nbody")
     assert ran.result is not None
-    assert ran.result["defects"]
-    assert "malformed" in {one.code for one in ran.errors}
+    assert ran.result["defects"] == ["multipart without a boundary"]
+    assert ran.errors == []
     broken = mail(attached("a.bin", b"abc").replace(b"YWJj", b"YW!!JjZ"))
     assert scan(broken).contents["a.bin"].startswith(b"abc")
     assert not scan(b"just some words, no mail").children
@@ -257,11 +257,13 @@ def encoded(body: bytes, encoding: bytes = b"base64") -> bytes:
 
 
 def test_base64_that_goes_on_behind_its_padding() -> None:
-    """What readers find that begin anew is scanned, too, and `corrupt` says that others may find other bytes."""
+    """Readers that begin anew, and those that take the padding for junk: what either finds is a child."""
     two = base64.b64encode(b"harmless") + b"\r\n" + base64.b64encode(b"MZ and the rest")
-    ran = scan(encoded(two))
-    assert ran.contents["a.bin"] == b"harmlessMZ and the rest"
-    assert ran.reasons == {"corrupt"}
+    assert scan(encoded(two)).contents["a.bin"] == b"harmlessMZ and the rest"
+    whole = base64.b64encode(b"WScript.Echo 1, which is text")
+    made = [one.body.content() for one in scan(encoded(whole[:5] + b"=" + whole[5:])).children]
+    assert made[0].startswith(b"WSc")
+    assert made[1:] == [b"WScript.Echo 1, which is text"]
     for whole in (b"harmless", b"harmles", b"harmle"):
         ran = scan(encoded(base64.b64encode(whole) + b"\r\n"))
         assert (ran.contents["a.bin"], ran.reasons, ran.errors) == (whole, set(), [])
@@ -270,12 +272,11 @@ def test_base64_that_goes_on_behind_its_padding() -> None:
 
 
 def test_base64_with_padding_everywhere() -> None:
-    """Millions of paddings cost neither time nor memory, and nothing is left out but what no letter tells."""
-    began = time.process_time()
+    """Millions of paddings cost no memory, and nothing is left out but what no letter tells."""
     ran = scan(encoded(b"QUFB=" * 2_000_000))
     assert ran.contents["a.bin"] == base64.b64decode(b"QUFB") * 2_000_000
-    assert ran.reasons == {"corrupt"}
-    assert time.process_time() - began < 10
+    assert ran.reasons == set()
+    assert scan(encoded(b"QUFBQ=" * 2_000)).reasons == {"corrupt"}
 
 
 def test_uuencoded_files_that_are_damaged() -> None:
@@ -302,8 +303,7 @@ def test_depth_bomb() -> None:
     """Parts nested thousands deep end in `too_deep`."""
     head = b"".join(b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(3_000))
     ran = scan(b"From: a@b.c\n" + head)
-    assert ran.error is not None
-    assert ran.error.code == "too_deep"
+    assert ran.reasons == {"too_deep"}
 
 
 def test_part_and_header_bombs() -> None:
