@@ -72,7 +72,7 @@ def guesses(payload: Payload, job: Job, options: TridOptions) -> list[tuple[str,
         _LAST.asked = asked
     for warning in _WARNING.findall(_LAST.said):
         if not warning.startswith(_ORDINARY):
-            job.error("trid_warning", warning)
+            job.error("trid_warning", warning, whole=True)
     return parse(_LAST.said)
 
 

@@ -127,7 +127,8 @@ class _Message:
             else:
                 yield from self._message(one)
         if self._bad_sums:
-            self.job.error("checksum", f"{self._bad_sums} attributes whose checksum does not hold")
+            message = f"{self._bad_sums} attributes whose checksum does not hold"
+            self.job.error("checksum", message, whole=True)  # they are given all the same
 
     def _check(self, one: tnef.Attribute) -> None:
         if not one.whole:

@@ -86,6 +86,7 @@ class Xdpcarve(Worker[XdpcarveOptions]):
             if chunks is None:
                 message = f"the text of <{element.name}> at offset {element.offset} is no base64"
                 job.error("not_base64", message)
+                job.unread(Reason.CORRUPT, message)
                 continue
             if sum(map(len, chunks)) < self.options.min_bytes:
                 continue

@@ -82,7 +82,8 @@ class Xordecode(Worker[XordecodeOptions]):
         if used:
             yield XordecodeResult(used[0].key, used)
         else:
-            job.error("no_key", "no dispatch brought a key; give one with worker.xordecode.key")
+            message = "no dispatch brought a key; give one with worker.xordecode.key"
+            job.error("no_key", message, whole=True)
 
     def _keys(self, job: Job) -> list[tuple[bytes, int]]:
         """The distinct keys in the order they came; two that decode alike are one."""
@@ -90,7 +91,7 @@ class Xordecode(Worker[XordecodeOptions]):
         for given, offset in self._given(job):
             key = _key(given)
             if not key or not any(key):
-                job.error("bad_key", f"{given!r:.80} is no key")
+                job.error("bad_key", f"{given!r:.80} is no key", whole=True)
                 continue
             found.setdefault(_rotated(key, offset), (key, offset))
         return list(found.values())[:_MAX_KEYS]

@@ -200,6 +200,8 @@ class Received:
             raise Malformed(f"{key!r} ends out of turn")
         if self.current is None and key not in self._due and not self._is_dispatcher(key):
             raise Malformed(f"{key!r} is not due")  # what was due ends without a start where no time was left
+        if not entry.failed and key not in self.journal.started:
+            raise Malformed(f"{key!r} ends well without having begun")
         self.current = None
         self.steps += 1
         self.journal.end(key, max(0.0, entry.ms), failed=entry.failed)

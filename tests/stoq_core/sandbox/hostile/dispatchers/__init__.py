@@ -1,0 +1,1 @@
+"""Dispatchers that lie."""
