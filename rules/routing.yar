@@ -21,19 +21,6 @@ rule zip_behind_other_bytes
         )
 }
 
-rule swf_inside_other_bytes
-{
-    meta:
-        description = "A Flash movie, plain or compressed, that is not the whole payload"
-        plugin = "swfcarve"
-    strings:
-        $plain = /FWS[\x01-\x32][\x00-\xff]{3}\x00[\x08-\xf8]/
-        $zlib = { 43 57 53 ?? ?? ?? ?? ?? 78 ( 01 | 5E | 9C | DA ) }
-        $lzma = { 5A 57 53 ?? ?? ?? ?? ?? ?? ?? ?? ?? 5D 00 00 }
-    condition:
-        for any of them : ( @ > 0 )
-}
-
 rule base64_of_a_file
 {
     meta:

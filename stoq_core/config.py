@@ -45,7 +45,7 @@ class ScanSection(_Section, frozen=True):
     its workers, and no dispatchers but those that are named.
     """
 
-    always: tuple[str, ...] = ("hash", "mimetype", "entropy", "yara")
+    always: tuple[str, ...] = ("hash", "mimetype", "entropy", "yara", "carve")
     only: tuple[str, ...] | None = None
     start: tuple[str, ...] = ()
     dispatchers: tuple[str, ...] = ("filetype", "yara")

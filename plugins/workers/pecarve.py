@@ -1,7 +1,6 @@
 """Find Windows executables that stand inside other bytes, and take each out.
 
-Layout: Microsoft, *PE Format*: MS-DOS stub (`e_lfanew` at 0x3C), COFF File Header, Optional Header
-(data directories), Section Table.
+Layout: Microsoft, *PE Format*: MS-DOS stub (`e_lfanew` at 0x3C) and Signature.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Any, NamedTuple
 
+from plugins._formats.executables.pe.extent import end_of_pe
 from plugins._formats.filetype import identify
 from stoq_core.job import Job
 from stoq_core.limits import MiB
@@ -20,13 +20,10 @@ from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
 
 _SMALLEST_PE = 97  # what Windows still starts; the headers overlap in it
-_DOS_BYTES, _COFF_BYTES, _SECTION_BYTES, _SYMBOL_BYTES = 64, 24, 40, 18
+_DOS_BYTES, _COFF_BYTES = 64, 24
 _E_LFANEW, _SIGNATURE = 0x3C, int.from_bytes(b"PE\0\0", "little")
 _PE = re.compile(rb"PE\x00\x00")
-_U32, _TWO_U32 = struct.Struct("<I"), struct.Struct("<II")
-_COFF = struct.Struct("<4xHHIIIHH")  # behind the signature
-_DIRECTORIES = {0x10B: 92, 0x20B: 108}  # NumberOfRvaAndSizes in the optional header, by its magic
-_CERTIFICATES = 4  # its data directory, whose address is an offset in the file
+_U32 = struct.Struct("<I")
 _NOT_A_WRAPPING = {"executable", "archive", "unknown", "data", "empty"}
 
 
@@ -47,10 +44,11 @@ class _Found(NamedTuple):
 class Pecarve(Worker[PecarveOptions]):
     r"""Each executable is a child with its `offset`; there is no result.
 
-    `MZ` is confirmed by `e_lfanew` and `PE\0\0`. A child ends where its section table, its symbols and
-    its certificates end, and at the payload's end at the latest. The search goes on behind it, so no
-    byte is taken out twice, and what stands inside an executable comes out of that child. A payload
-    that is an executable itself is not its own child.
+    Where `carve` has found some already, those are taken out and no others are looked for. `MZ` is
+    confirmed by `e_lfanew` and `PE\0\0`. A child ends where its section table, its symbols and its
+    certificates end, and at the payload's end at the latest. The search goes on behind it, so no byte is
+    taken out twice, and what stands inside an executable comes out of that child. A payload that is an
+    executable itself is not its own child.
     """
 
     findings = {
@@ -65,7 +63,8 @@ class Pecarve(Worker[PecarveOptions]):
         """Yield a child an executable, and the finding where it stands in what is no program."""
         view = payload.view()
         group = ""
-        for found in _executables(view):
+        known = [at for meta in job.dispatch_meta for at in meta.get("offsets", ())]
+        for found in _at(view, known) if known else _executables(view):
             if found.end - found.at < self.options.min_bytes:
                 continue
             if not group:
@@ -78,6 +77,13 @@ class Pecarve(Worker[PecarveOptions]):
 def _chunks(view: memoryview, start: int, end: int) -> Iterator[memoryview]:
     for at in range(start, end, MiB):
         yield view[at : min(at + MiB, end)]
+
+
+def _at(view: memoryview, offsets: list[int]) -> Iterator[_Found]:
+    """The executables that begin at these places."""
+    for at in sorted(set(offsets)):
+        pe = at + _U32.unpack_from(view, at + _E_LFANEW)[0]
+        yield _Found(at, pe, end_of_pe(view, at, pe))
 
 
 @cache
@@ -103,43 +109,6 @@ def _executables(view: memoryview) -> Iterator[_Found]:
         pe = at + word(view, at + _E_LFANEW)[0]
         if pe > last_pe or word(view, pe)[0] != _SIGNATURE or pe in (header, at):
             continue
-        found = _Found(at, pe, _end(view, at, pe))
+        found = _Found(at, pe, end_of_pe(view, at, pe))
         ends = found.end
         yield found
-
-
-def _end(view: memoryview, at: int, pe: int) -> int:
-    """Where the executable that begins at `at` ends, as its tables claim and as far as bytes go."""
-    room = len(view) - at
-    _, sections, _, symbols_at, symbols, optional, _ = _COFF.unpack_from(view, pe)
-    table = pe + _COFF_BYTES + optional
-    end = table + sections * _SECTION_BYTES - at
-    for row in range(table, min(table + sections * _SECTION_BYTES, len(view) - _SECTION_BYTES + 1), 40):
-        raw_bytes, raw_at = _TWO_U32.unpack_from(view, row + 16)
-        if raw_at:
-            end = max(end, raw_at + raw_bytes)
-    for start, length in (_symbols(view, at, symbols_at, symbols), _certificates(view, pe, optional)):
-        if start >= end and start + length <= room:
-            end = start + length
-    return at + int(min(end, room))
-
-
-def _symbols(view: memoryview, at: int, start: int, count: int) -> tuple[int, int]:
-    """The COFF symbols and the strings behind them, or nothing."""
-    strings = start + count * _SYMBOL_BYTES
-    if not count or at + strings + 4 > len(view):
-        return 0, 0
-    return start, strings + int(_U32.unpack_from(view, at + strings)[0]) - start
-
-
-def _certificates(view: memoryview, pe: int, optional: int) -> tuple[int, int]:
-    """Where the attribute certificates say that they stand, or nothing."""
-    start = pe + _COFF_BYTES
-    if optional < 2 or start + optional > len(view):
-        return 0, 0
-    directories = _DIRECTORIES.get(int.from_bytes(view[start : start + 2], "little"), optional)
-    entry = directories + 4 + _CERTIFICATES * 8
-    if entry + 8 > optional or _U32.unpack_from(view, start + directories)[0] <= _CERTIFICATES:
-        return 0, 0
-    address, length = _TWO_U32.unpack_from(view, start + entry)
-    return int(address), int(length)

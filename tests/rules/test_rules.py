@@ -41,16 +41,6 @@ def stored(name: str) -> bytes:
     return out.getvalue()
 
 
-def swf(signature: bytes) -> bytes:
-    """The beginning of a movie: header, then a frame, zlib's or LZMA's first bytes."""
-    body = {
-        b"FWS": b"\x78\0\x05\x5f" + bytes(40),
-        b"CWS": b"\x78\xda" + bytes(40),
-        b"ZWS": b"\x40\0\0\0\x5d\0\0" + bytes(40),
-    }
-    return signature + b"\x0d\x00\x20\x00\x00" + body[signature]
-
-
 def xor(content: bytes, key: int) -> bytes:
     """Content under a key of one byte."""
     return bytes(one ^ key for one in content)
@@ -64,10 +54,6 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [pe([b".text"]), b"MZ" + bytes(80) + b"PE\0\0\xff\xff" + bytes(80), b"PE\0\0L\1"],
     ),
     "zip_behind_other_bytes": ([b"MZ" + bytes(50) + zipped(a=b"x")], [zipped(a=b"x"), b"PK\x05\x06" + bytes(30), OLE + bytes(600) + zipped(a=b"x"), b"\x7fELF" + bytes(900) + b"PK\x03\x04PK\x01\x02PK\x05\x06PK\x06\x07" + bytes(90)]),
-    "swf_inside_other_bytes": (
-        [b"%PDF " + swf(b"FWS"), b"x" + swf(b"CWS"), b"\xd0\xcf\x11\xe0" + swf(b"ZWS")],
-        [swf(b"FWS"), swf(b"CWS"), b"the marks FWS, CWS and ZWS in prose", b"xFWS\x09" + b"\xff" * 30, b"xCWS\x09" + bytes(30)],
-    ),
     "base64_of_a_file": (
         [b'$x = "' + b64encode(pe([b".text"])), b"data:application/zip;base64," + b64encode(zipped(a=b"x" * 99)), b"'\\n" + b64encode(b"%PDF-1.7" + bytes(90)),
          b"\1\2" + b64encode(b"MZ\x90\0" * 40).decode().encode("utf-16-le"), b"MIME-Version: 1.0\n\n" + b64encode(pe([b".text"]))],
