@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from plugins._formats.mail.recognise import begins_like_mail
 
+from .decodes import LABELS as DECODED
+from .decodes import by_decoding
 from .table import TABLE
 from .texts import MAIL, TEXT, TEXTS, by_text
 from .types import Check, FileType, Like
@@ -50,7 +52,8 @@ _LAST: dict[str, FileType] = {}
 def labels() -> frozenset[str]:
     """Every label that a type can have."""
     texts = {kind.label for _, kind in TEXTS}
-    return frozenset(_TYPES) | LABELS | texts | {kind.label for kind in (EMPTY, UNKNOWN, BROTLI, MAIL, TEXT)}
+    single = {kind.label for kind in (EMPTY, UNKNOWN, BROTLI, MAIL, TEXT)}
+    return frozenset(_TYPES) | LABELS | DECODED | texts | single
 
 
 def kind_of(payload: Payload) -> FileType:
@@ -75,7 +78,10 @@ def identify(view: memoryview) -> FileType:
         return zip_kind(head, kind) if kind.label == "zip" else kind
     text = by_text(head)
     found = _by_offset(head, view) or (None if text else _by_pattern(head, view))
-    return found or _late_pdf(head, text if text not in (None, TEXT) else _mail(view) or text or UNKNOWN)
+    if found is None:
+        found = text if text not in (None, TEXT) else _mail(view) or text
+    found = _late_pdf(head, found or UNKNOWN)
+    return found if found is not UNKNOWN else by_decoding(view) or UNKNOWN
 
 
 def _mail(view: memoryview) -> FileType | None:

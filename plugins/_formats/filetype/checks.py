@@ -18,6 +18,12 @@ def is_compress(head: bytes, _view: memoryview) -> bool:
     return len(head) < 3 or (not head[2] & 0x60 and 9 <= head[2] & 0x1F <= 16)
 
 
+def is_arc(head: bytes, view: memoryview) -> bool:
+    """The packed size leads to the next member's mark (or the file was cut)."""
+    end = int.from_bytes(head[15:19], "little") + (25 if head[1] == 1 else 29)
+    return end >= len(view) or view[end] == 0x1A
+
+
 def is_lzma(head: bytes, _view: memoryview) -> bool:
     """Properties below 225, a dictionary that encoders write, and a length that is unknown or sane."""
     if len(head) < 14 or head[0] >= 225 or head[13]:  # the range coder's first byte is always zero

@@ -45,7 +45,7 @@ ARCHIVES: tuple[Row, ...] = (
     row("dms", "application/x-amiga-dms", "archive", b"DMS!"),
     row("zoo", "application/x-zoo", "archive", at(20, b"\xdc\xa7\xc4\xfd")),
     row("sis", "application/vnd.symbian.install", "archive", at(8, b"\x19\x04\0\x10"), b"\x7a\x1a\x20\x10"),
-    row("arc", "application/x-arc", "archive", like(rb"\x1a[\1-\x09][!-~]{1,12}\0")),
+    row("arc", "application/x-arc", "archive", like(rb"\x1a[\1-\x09][!-~]{1,12}\0", checks.is_arc)),
     row("ace", "application/x-ace-compressed", "archive", at(7, b"**ACE**")),
     row("lzh", "application/x-lzh-compressed", "archive",
         like(rb"..-(?:lh[0-9dx]|lz[45s]|pm[0-2s])-.{13}[\0-\3]")),
