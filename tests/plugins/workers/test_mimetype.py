@@ -33,7 +33,7 @@ from stoq_core.testing import make, payload, run
         (b"LZIP\1\xce", "lzip"),
         (b"SZDD\x88\xf0\x27\x33A\0", "szdd"),
         (b"ZOO 2.10 Archive.\x1a\0\0\xdc\xa7\xc4\xfd", "zoo"),
-        (b"\x1a\2t.txt\0\0\0\0\0\0\0" + bytes(20), "arc"),
+        (b"\x1a\2t.txt" + bytes(22) + b"\x1a\0", "arc"),
         (b"\x1a\2 no name", "unknown"),
         (b"(This file must be converted with BinHex 4.0)\n\n:", "binhex"),
         (b"\xff\xfeh\0i\0", "txt"),
