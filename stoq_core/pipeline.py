@@ -31,6 +31,17 @@ from .values import plain_text
 from .verdict import judge, judge_payload
 
 
+class NotStoredError(StoreError):
+    """An archiver or connector failed; the result is whole, `stored` names the connectors that have it."""
+
+    def __init__(self, response: ScanResponse, failures: Sequence[StoreError], stored: Sequence[str]) -> None:
+        """Retryable if any of the failures is."""
+        message = "; ".join(str(failure) for failure in failures[:5])
+        super().__init__(message, retryable=any(failure.retryable for failure in failures))
+        self.response = response
+        self.stored = tuple(stored)
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a reference ended; a `stored` one has its response."""
 
@@ -295,8 +306,9 @@ class Pipeline:
             response.verdict = judge(response, findings, unread, self._accepted)
 
     def store(self, response: ScanResponse, failures: Sequence[StoreError] = ()) -> None:
-        """Run all connectors, then raise if any of them or any archiver failed (semantics 13)."""
+        """Run all connectors, then raise `NotStoredError` if one or an archiver failed (semantics 13)."""
         failed = list(failures)
+        stored: list[str] = []
         for name, connector in self.broker.connectors.items():
             try:
                 connector.save(response)
@@ -304,9 +316,10 @@ class Pipeline:
                 failure = _as_store_error(error)
                 failed.append(failure)
                 response.errors.append(_report_of(f"connector:{name}", failure, None))
+            else:
+                stored.append(name)
         if failed:
-            message = "; ".join(str(one) for one in failed[:5])
-            raise StoreError(message, retryable=any(one.retryable for one in failed))
+            raise NotStoredError(response, failed, stored)
 
     def close(self) -> None:
         """Close the executor and every broker plugin, all of them even if one fails."""

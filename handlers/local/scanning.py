@@ -18,7 +18,7 @@ from stoq_core.config import Config
 from stoq_core.errors import ConfigError, Reason, StoreError
 from stoq_core.limits import Deadline
 from stoq_core.payload import ObjectRef, Request, RequestMeta
-from stoq_core.pipeline import Pipeline, payload_of
+from stoq_core.pipeline import NotStoredError, Pipeline, payload_of
 from stoq_core.render import encode
 from stoq_core.response import ScanResponse
 
@@ -117,9 +117,14 @@ def _scan_all(files: list[Path], asked: Asked, pipeline: Pipeline, tally: Tally,
                 tally.failed += 1
                 complain(f"{file}: cannot be read: {error.strerror or error}")
                 continue
+            except NotStoredError as error:
+                tally.failed += 1
+                response = error.response
+                others = f" (stored by {', '.join(error.stored)})" if error.stored else ""
+                complain(f"{file}: scanned, but the result was not stored everywhere{others}: {error}")
             except StoreError as error:
                 tally.failed += 1
-                complain(f"{file}: scanned, but the result was not stored: {error}")
+                complain(f"{file}: not scanned: {error}")
                 continue
             tally.add(response)
             if as_json:
@@ -163,6 +168,8 @@ def _body(file: Path, allowed: int) -> Body:
 
 def _files(paths: list[str], tally: Tally) -> Iterator[Path]:
     """Every regular file that the paths name, in a stable order; what cannot be had is complained of."""
+    if paths.count("-") > 1:
+        raise ConfigError("- stands for standard input, which can be read once; give it once")
     for path in paths:
         if path == "-":
             yield Path(path)
@@ -188,8 +195,14 @@ def _below(path: Path, tally: Tally) -> Iterator[Path]:
         tally.failed += 1
         complain(f"{error.filename}: cannot be listed: {error.strerror}")
 
+    root = os.path.realpath(path)
     for folder, folders, names in os.walk(path, onerror=unreadable):
         folders.sort()
+        for name in folders:
+            link = os.path.join(folder, name)
+            if os.path.islink(link) and not _within(os.path.realpath(link), root):
+                tally.failed += 1
+                complain(f"{link}: is a link to a folder elsewhere and was not followed; name it to scan it")
         for name in sorted(names):
             file = Path(folder, name)
             if file.is_file():
@@ -197,6 +210,11 @@ def _below(path: Path, tally: Tally) -> Iterator[Path]:
             else:
                 tally.failed += 1
                 complain(f"{file}: is no regular file and was not read")
+
+
+def _within(place: str, root: str) -> bool:
+    """True for what is scanned anyway, in its own place below the root."""
+    return os.path.commonpath([place, root]) == root
 
 
 def complain(message: str) -> None:

@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from stoq_core.errors import ErrorReport
 from stoq_core.response import Occurrence, PayloadReport, ScanResponse
 
 _COLOURS = {"malicious": "bold red", "suspicious": "bold yellow", "incomplete": "magenta", "clean": "green"}
 _SHOWN_CHILDREN = 40
 _SHOWN_COPIES = 3
+_SHOWN_ERRORS = 5
 _FILE_COLUMNS = 200
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_COLUMNS)
@@ -42,7 +44,7 @@ def response_tree(response: ScanResponse, *, brief: bool = False) -> Any:
     if (brief and word == "clean") or not response.results:
         report = response.results[0] if response.results else None
         return _line(report, word) if report else Text(word)
-    picture = _Picture(response.results)
+    picture = _Picture(response)
     root = response.results[0]
     tree = Tree(_line(root, word), guide_style="dim")
     picture.grow(tree, root)
@@ -57,12 +59,15 @@ def response_tree(response: ScanResponse, *, brief: bool = False) -> Any:
 class _Picture:
     """Draws the reports of one response below each other."""
 
-    def __init__(self, reports: list[PayloadReport]) -> None:
+    def __init__(self, response: ScanResponse) -> None:
         self.children: dict[str | None, list[PayloadReport]] = {}
         self._names: dict[str | None, str] = {}
-        for report in reports:
+        for report in response.results:
             self.children.setdefault(report.extracted_from, []).append(report)
             self._names[report.payload_id] = report.name
+        self._errors: dict[str | None, list[ErrorReport]] = {}
+        for error in response.errors:
+            self._errors.setdefault(error.payload_id, []).append(error)
 
     def grow(self, branch: Tree, report: PayloadReport) -> None:
         """All about one payload: its copies, findings, what was not read, and what came out of it."""
@@ -77,6 +82,10 @@ class _Picture:
         for one in report.unread:
             where = f" [{one.plugin}]" if one.plugin else ""
             branch.add(Text(f"! {one.reason.value}{where}: {safe(one.message)}", "magenta"))
+        told = {(unread.plugin, unread.message) for unread in report.unread}
+        for error in self._errors.get(report.payload_id, [])[:_SHOWN_ERRORS]:
+            if (error.plugin, error.message) not in told:
+                branch.add(Text(f"~ {safe(error.plugin)}: {safe(error.code)}: {safe(error.message)}", "dim"))
         below = self.children.get(report.payload_id, [])
         for child in below[:_SHOWN_CHILDREN]:
             self.grow(branch.add(_line(child, child.verdict)), child)

@@ -87,7 +87,9 @@ class Journal(Listener):
         elif kind is Dispatch:
             self.asked.setdefault(emit.plugin, []).append(emit.meta)
         elif kind is Finding:
-            self.findings.append((plugin.partition("#")[0], emit))
+            found = (plugin.partition("#")[0], emit)
+            if "#" not in plugin or found not in self.findings:  # a dispatcher is asked once a round
+                self.findings.append(found)
         elif kind is Unread:
             self.unread.append(emit)
         elif kind is ErrorReport:

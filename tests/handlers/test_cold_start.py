@@ -12,7 +12,7 @@ import pytest
 
 def started(**settings: str) -> subprocess.CompletedProcess[str]:
     """A cold start in a process of its own, as any cloud's entry point makes it."""
-    code = "from handlers.first_import import cold_start; made = cold_start(); print(made.warnings); made.close()"
+    code = "from handlers.first_import import cold_start as c; made = c(); print(made.warnings); made.close()"
     environment = {**os.environ, **settings}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)

@@ -138,6 +138,13 @@ def test_mistakes_are_one_line(words: list[str], says: str, home: Path, tmp_path
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_standard_input_is_named_once(home: Path) -> None:
+    """It can be read only once: a second `-` is a mistake, not a traceback."""
+    done = stoq(home, "scan", "-", "-", stdin=b"text")
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert b"give it once" in done.stderr
+
+
 def test_a_bad_rule_is_named_and_the_others_kept(home: Path, tmp_path: Path) -> None:
     """`rules check` names file, line and reason, `scan` too; `rules build` keeps the good ones."""
     rules = tmp_path / "own.yar"
@@ -183,3 +190,35 @@ def test_lists_and_settings(home: Path) -> None:
     assert b"worker.yara.strings_limit: integer = 10" in stoq(home, "plugin", "yara").stdout
     assert json.loads(stoq(home, "config").stdout)["limits"]["depth"] == 10
     assert stoq(home, "--version").stdout.startswith(b"stoq ")
+
+
+def test_a_store_that_fails_hides_nothing(home: Path, tmp_path: Path) -> None:
+    """The tree is shown, the store that failed is named, and those that have the result; --json prints."""
+    file, blocked = tmp_path / "eicar.com", tmp_path / "blocked"
+    file.write_bytes(eicar())
+    stores = ["--connector", "filedir", "--connector", "broken", "-o", "connector.broken.use=filedir"]
+    places = ["-o", f"connector.filedir.path={tmp_path}/good", "-o", f"connector.broken.path={blocked}"]
+    blocked.mkdir()
+    (blocked / ".lock").mkdir()  # nothing can be locked, so nothing can be written
+    shown = stoq(home, "scan", *stores, *places, str(file))
+    assert shown.returncode == 1
+    assert b"eicar_test_file" in shown.stdout
+    assert b"connector.broken" in shown.stderr
+    assert b"stored by filedir" in shown.stderr
+    printed = stoq(home, "scan", "--json", *stores, *places, str(file))
+    assert json.loads(printed.stdout)["decorators"]["verdict"]["verdict"] == "malicious"
+
+
+def test_links_within_a_folder_are_covered_and_others_named(home: Path, tmp_path: Path) -> None:
+    """A link to a folder outside is not followed, which is said; one within is scanned in its own place."""
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    (folder / "inner").mkdir(parents=True)
+    outside.mkdir()
+    (folder / "inner" / "a.txt").write_text("clean text")
+    (outside / "b.txt").write_text("clean text, too")
+    (folder / "alias").symlink_to(folder / "inner")
+    (folder / "escape").symlink_to(outside)
+    done = stoq(home, "scan", str(folder))
+    assert done.returncode == 2
+    assert done.stderr.count(b"link to a folder elsewhere") == 1
+    assert b"escape" in done.stderr
