@@ -59,10 +59,13 @@ def scan(
         list[str], typer.Argument(metavar="PATH…", help="Files, folders, globs, or - for stdin.")
     ],
     json: _Json = False,
-    always: Annotated[Optional[list[str]], typer.Option(help="A worker for every payload.")] = None,
+    always: Annotated[Optional[list[str]], typer.Option(help="One more worker for every payload.")] = None,
+    only: Annotated[
+        Optional[list[str]], typer.Option(help="A worker for every payload in place of the shipped ones.")
+    ] = None,
     start: Annotated[Optional[list[str]], typer.Option(help="A worker for the files themselves.")] = None,
-    dispatcher: Annotated[Optional[list[str]], typer.Option(help="A dispatcher.")] = None,
-    decorator: Annotated[Optional[list[str]], typer.Option(help="A decorator.")] = None,
+    dispatcher: Annotated[Optional[list[str]], typer.Option(help="One more dispatcher.")] = None,
+    decorator: Annotated[Optional[list[str]], typer.Option(help="One more decorator.")] = None,
     archiver: Annotated[Optional[list[str]], typer.Option(help="An archiver.")] = None,
     connector: Annotated[Optional[list[str]], typer.Option(help="Where results go instead.")] = None,
     option: _Set = None,
@@ -77,6 +80,7 @@ def scan(
     """Scan files and show what is in them, with verdicts."""
     chosen: dict[str, Any] = {
         "scan.always": always,
+        "scan.only": only,
         "scan.start": start,
         "scan.dispatchers": dispatcher,
         "scan.decorators": decorator,

@@ -73,14 +73,15 @@ def configured(file: Path | None, overrides: Iterable[tuple[str, Any]] = ()) -> 
     """The config for this machine: inline, own plugins from ~/.stoq/plugins, results in sqlite."""
     base = bootstrap.configured(os.environ, overrides, file)
     more: list[tuple[str, Any]] = list(overrides)
-    own = HOME.expanduser() / "plugins"
-    if not base.plugin_paths and own.is_dir():
-        more.append(("plugin_paths", [str(own)]))
     if not base.scan.connectors and "scan.connectors" not in dict(overrides):
         more.append(("scan.connectors", ["sqlite"]))
     if base.sandbox.share_children is None:
         more.append(("sandbox.share_children", True))
-    return bootstrap.configured(os.environ, more, file)
+    config = bootstrap.configured(os.environ, more, file)
+    own = HOME.expanduser() / "plugins"
+    if own.is_dir() and str(own) not in config.plugin_paths:
+        config = msgspec.structs.replace(config, plugin_paths=(str(own), *config.plugin_paths))
+    return config
 
 
 def run(paths: list[str], asked: Asked, *, as_json: bool) -> int:

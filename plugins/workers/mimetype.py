@@ -12,6 +12,7 @@ import msgspec
 
 from plugins._formats.filetype import UNKNOWN, FileType, kind_of
 from plugins._formats.routes import shipped_routes
+from plugins._text.density import is_dense
 from stoq_core.errors import ConfigError
 from stoq_core.job import Job
 from stoq_core.options import Options, about
@@ -19,6 +20,7 @@ from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
 
 _LIBRARY_BYTES = 4_096
+_MEDIA = frozenset({"image", "audio", "video", "font"})
 _OPTIONAL = {
     "libmagic": ("magic", "the extra image (python-magic) and Debian's libmagic1"),
     "magika": ("magika", "the extra magika"),
@@ -39,8 +41,8 @@ class MimetypeOptions(Options, frozen=True):
 class MimetypeResult(msgspec.Struct, frozen=True):
     """`mimetype`, stoQ's short `label`, the usual `extension`, `group`, and `confidence` from 0 to 1.
 
-    `kind` is what the type is by the shipped routes: container, encoding, leaf, media or text; None for a
-    type that only the engine knows.
+    `kind` is what the type is by the shipped routes: container, encoding, leaf, media or text. Where only the
+    engine knows the type it is None, and `unknown` for bytes as dense as packed or encrypted ones.
     """
 
     mimetype: str
@@ -86,7 +88,11 @@ class Mimetype(Worker[MimetypeOptions]):
         if found is UNKNOWN:
             found = self._ask(payload)
         route = shipped_routes().get(found.label)
-        return [MimetypeResult(*found, kind=route.kind if route else None)]
+        kind: str | None = route.kind if route else None
+        unnamed = found.label == UNKNOWN.label or (route is None and found.group not in _MEDIA)
+        if unnamed and is_dense(payload.view()):
+            kind = "unknown"
+        return [MimetypeResult(*found, kind=kind)]
 
 
 @cache

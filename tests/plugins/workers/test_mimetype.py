@@ -1,6 +1,7 @@
 """Content types from bytes."""
 
 import importlib.util
+import random
 import sys
 from pathlib import Path
 
@@ -123,3 +124,21 @@ def test_any_bytes_have_a_type(content: bytes) -> None:
     assert ran.error is None
     assert ran.result is not None
     assert "/" in ran.result["mimetype"]
+
+
+def test_dense_bytes_of_no_known_type_are_unknown() -> None:
+    """What only a key or a decoder makes sense of is `unknown`, of any size; plain binary data is nothing."""
+    for size in (64, 1_000, 300_000):
+        dense = random.Random(size).randbytes(size)
+        ran = run(make(Mimetype, engine="table"), b"\x13\x37" + dense)
+        assert ran.result is not None
+        assert (ran.result["label"], ran.result["kind"]) == ("unknown", "unknown"), size
+    hidden = bytes(200_000) + random.Random(2).randbytes(100_000)
+    for content, kind in (
+        (hidden, "unknown"),
+        (bytes(range(40)) * 900, "leaf"),
+        (b"\x13\x37" + b"ab\0\1" * 99, "leaf"),
+    ):
+        found = run(make(Mimetype, engine="table"), content).result
+        assert found is not None
+        assert found["kind"] == kind
