@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_MEMBER_TIME = 0.75
+"""Of the time that is left one child may take so much, so that those behind it come to their turn, too."""
 _REASONS = frozenset(reason.value for reason in Reason)
 _OWN_WORDS = {"malformed": Reason.CORRUPT, "checksum": Reason.CORRUPT}
 
@@ -188,6 +190,7 @@ class Job:
         if isinstance(chunks, Body) and chunks.size <= room:
             self._budget.spend(chunks.size)
             return Child(body=chunks, meta=_meta(name, should_scan, should_archive, dispatch_to, extra)), None
+        enough_ms = self.deadline.left_ms * (1 - _MEMBER_TIME)
         try:
             for chunk in as_chunks(chunks.view() if isinstance(chunks, Body) else chunks):
                 view = memoryview(chunk)
@@ -197,7 +200,7 @@ class Job:
                     break
                 if view.nbytes:
                     writer.write(chunk)
-                if self.deadline.expired:
+                if self.deadline.left_ms <= enough_ms:
                     cut = Reason.TIMEOUT
                     break
         except Exception as raised:  # noqa: BLE001 - what was read stays; the caller gets the error
@@ -274,7 +277,8 @@ class Job:
     def total_left(self) -> int:
         """How many bytes all further children may have together."""
         budget = self._budget
-        return max(0, min(budget.bytes_left, budget.ratio_left, budget.limits.held_bytes))
+        by_ratio = max(budget.ratio_left, budget.member_bytes)
+        return max(0, min(budget.bytes_left, by_ratio, budget.limits.held_bytes))
 
     @property
     def bytes_left(self) -> int:

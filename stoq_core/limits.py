@@ -41,7 +41,7 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     held_bytes: _Positive = 384 * MiB
     payload_bytes: _Positive = 256 * MiB
     ratio: _Positive = 250
-    ratio_free_bytes: _Count = 10 * MiB
+    ratio_free_bytes: _Count = 64 * MiB
     worker_wall_ms: _Positive = 30_000
     sandbox_bytes: _Positive = 512 * MiB
     request_wall_ms: _Positive = 9 * 60 * 1000
@@ -78,13 +78,18 @@ class Deadline:
         return self.clock() >= self.at
 
 
+_MEMBER_BYTES = MiB
+
+
 class Budget:
     """What one examination may still write: bytes, children, and the expansion ratio.
 
-    A worker never sees it but through `job.child`, which spends while bytes are written.
+    A worker never sees it but through `job.child`, which spends while bytes are written. The ratio ends a
+    child, not what stands behind it: where others have used it up, a further child may still have
+    1 MiB, so that no decoy hides it. The totals bound what that comes to.
     """
 
-    __slots__ = ("bytes_left", "children_left", "limits", "payload_bytes", "ratio_left")
+    __slots__ = ("bytes_left", "children_left", "limits", "member_bytes", "payload_bytes", "ratio_left")
 
     def __init__(
         self, limits: RequestLimits, *, input_bytes: int, bytes_left: int, children_left: int
@@ -95,6 +100,7 @@ class Budget:
         self.children_left = children_left
         self.ratio_left = max(limits.ratio_free_bytes, limits.ratio * input_bytes)
         self.payload_bytes = limits.payload_bytes
+        self.member_bytes = min(_MEMBER_BYTES, limits.ratio_free_bytes)
 
     def bounded(self, own: Limits) -> Budget:
         """A budget for one worker: no more than this one and the worker's own limits."""
@@ -105,13 +111,15 @@ class Budget:
         one.children_left = self.children_left if most is None else min(self.children_left, most)
         one.ratio_left = self.ratio_left
         one.payload_bytes = self.payload_bytes
+        one.member_bytes = self.member_bytes
         return one
 
     def room(self) -> tuple[int, Reason]:
         """Bytes that the next child may have, and the reason if it wants more."""
         room, reason = self.payload_bytes, Reason.TOO_LARGE
-        if self.ratio_left < room:
-            room, reason = self.ratio_left, Reason.RATIO
+        by_ratio = max(self.ratio_left, self.member_bytes)
+        if by_ratio < room:
+            room, reason = by_ratio, Reason.RATIO
         if self.bytes_left < room:
             room, reason = self.bytes_left, Reason.TOO_MANY_BYTES
         return max(0, room), reason

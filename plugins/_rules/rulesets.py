@@ -265,7 +265,7 @@ def load_ruleset(path: str) -> Ruleset:
         file = Path(path).expanduser()
         return _load_artefact(file) if file.suffix == SUFFIX else compile_sources(read_sources([file]))
     built = sorted((SHIPPED / "build").glob(f"*{SUFFIX}"))
-    if built and not any(SHIPPED.glob("*.yar")):
+    if built and not [*SHIPPED.glob("*.yar")]:
         return _load_artefact(built[0])  # a bundle carries the artefact alone
     sources = read_sources([SHIPPED])
     ready = SHIPPED / "build" / f"{digest_of(sources)}{SUFFIX}"
@@ -275,7 +275,7 @@ def load_ruleset(path: str) -> Ruleset:
 def shipped_sources() -> list[Source]:
     """The sources of the shipped rules; a bundle has them within its artefact alone."""
     built = sorted((SHIPPED / "build").glob(f"*{SUFFIX}"))
-    if built and not any(SHIPPED.glob("*.yar")):
+    if built and not [*SHIPPED.glob("*.yar")]:
         return sources_of_artefact(built[0])
     return read_sources([SHIPPED])
 
