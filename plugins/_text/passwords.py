@@ -54,3 +54,12 @@ def _following(text: str) -> list[str]:
     for word in rest.split()[:_MOST_WORDS]:
         words += (word.lstrip("([<\"'“„«`*").rstrip(_EDGES), word)
     return [*words[:2], line, *words[2:]] if line else words
+
+
+_SEASONS = ("Winter", "Spring", "Summer", "Autumn", "Fall")
+_YEARS = ("99", *(str(year) for year in range(2020, 2028)), *(str(year) for year in range(20, 28)))
+
+
+def seasonal() -> list[str]:
+    """What people choose where a password has to change each quarter: `Winter99`, `Summer2026!`."""
+    return [f"{season}{year}{mark}" for mark in ("", "!") for year in _YEARS for season in _SEASONS]

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
 
 from plugins._formats.office import properties
 from plugins._formats.office.compound import MAGIC, Compound, Entry
-from plugins._formats.office.encryption import (
-    Locked,
-    decrypt,
-    encryption,
-    presentation_objects,
-    presentation_packages,
-    sizes_hold,
-)
+from plugins._formats.office.encryption import Locked, decrypt, encryption, guess, sizes_hold
+from plugins._formats.office.hangul import Hangul
+from plugins._formats.office.inner import Inflated, Stream
 from plugins._formats.office.native import ole10_native
+from plugins._formats.office.sectors import claim
+from plugins._formats.office.visio import parts
 from plugins._text.names import PACKED_FINDINGS, name_findings
+from plugins._text.passwords import seasonal
+from stoq_core.account import MIN_GAP_BYTES
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
@@ -31,7 +32,8 @@ _DEFAULT_PASSWORDS = ("VelvetSweatshop", "/01Hannes Ruescher/01")
 """What Excel and PowerPoint encrypt with when only changes are to be kept off: they open without asking."""
 _PROPERTIES_BYTES = MiB
 _TRY_MS = 4_000
-_MIN_TRAILING = 16
+_LONG_HEAD = 4_096
+"""Names and paths of a packed file are shorter."""
 
 
 class OleOptions(Options, frozen=True):
@@ -67,7 +69,9 @@ class Ole(Worker[OleOptions]):
     """Every stream as a child with `path` and `index`; packed files with their own name.
 
     Encrypted documents are opened with the request's passwords and the ones that Office itself tries.
-    Objects inside a PowerPoint stream come out inflated. Control characters in names read as `[5]`.
+    What streams pack is unpacked: objects, pictures and packages of PowerPoint, Word and Excel (also in
+    split records), HWP 5, Visio. Sectors that nothing uses are children; so are the ends of used ones.
+    Control characters in names read as `[5]`.
     """
 
     roles = ("opens",)
@@ -90,10 +94,12 @@ class Ole(Worker[OleOptions]):
         result.storages = [one.shown for one in compound.storages[: self.options.max_streams]]
         self._list(compound, result)
         full: LimitReached | None = None
+        given: list[Entry] = []
         try:
-            yield from self._streams(compound, payload, job)
-            yield from self._behind(compound, job)
-            yield from self._presentation(compound, job)
+            yield from self._streams(compound, payload, job, given)
+            leftover = claim(compound, given, job.account)
+            if leftover:
+                yield job.child(separated(leftover), name="leftover.bin", pieces=len(leftover))
             yield from self._decrypted(compound, payload, job, result)
         except LimitReached as error:
             full = error
@@ -114,8 +120,9 @@ class Ole(Worker[OleOptions]):
             if entry is not None:
                 result.properties |= properties.read(compound.read(entry, _PROPERTIES_BYTES))
 
-    def _streams(self, compound: Compound, payload: Payload, job: Job) -> Iterator[Any]:
+    def _streams(self, compound: Compound, payload: Payload, job: Job, given: list[Entry]) -> Iterator[Any]:
         room = payload.size + 4_096
+        hangul = Hangul(compound)
         for entry in compound.streams:
             if not entry.size:
                 continue
@@ -123,27 +130,62 @@ class Ole(Worker[OleOptions]):
                 job.error("ratio", "streams overlap: they hold more than the file; the rest is left out")
                 job.unread(Reason.RATIO, "overlapping streams are not all read")
                 return
-            if entry.path[-1].upper() == "\x01OLE10NATIVE":
-                content = compound.read(entry)
-                room -= len(content)
-                yield from self._native(content, entry, job)
+            content = compound.read(entry)
+            room -= len(content)
+            if not content:
                 continue
-            child = job.child(compound.chunks(entry), name=entry.shown.rpartition("/")[2], **_where(entry))
-            room -= child.body.size
+            if entry.path[-1].upper() == "\x01OLE10NATIVE":
+                yield from self._native(content, entry, job)
+            elif hangul.is_packed(entry):
+                yield from self._deflated(content, entry, hangul, job)
+            else:
+                yield from self._stream(content, entry, job)
+            given.append(entry)
+
+    def _stream(self, content: bytes, entry: Entry, job: Job) -> Iterator[Any]:
+        """What is found in a stream, and the stream."""
+        stream = Stream(content)
+        for found in stream.found(entry.path[-1].upper()):
+            child, problem = job.salvage(found.chunks, name=found.name, path=entry.shown, offset=found.offset)
+            if isinstance(problem, zlib.error):
+                message = f"{entry.shown}: {found.name} does not inflate: {problem}"
+                job.error("corrupt", message)
+                job.unread(Reason.CORRUPT, message)
+            elif problem is not None:
+                raise problem
             if child.body.size:
                 yield child
+        if stream.overlaps:
+            message = f"{entry.shown}: packed data within packed data; not all of it is inflated"
+            job.error("ratio", message)
+            job.unread(Reason.RATIO, message)
+        yield job.child([stream.left()], name=_name(entry), **_where(entry))
+        if entry.path[-1] == "VisioDocument":
+            yield from self._drawing(content, entry, job)
 
-    def _behind(self, compound: Compound, job: Job) -> Iterator[Any]:
-        """What was appended to the file, or stands in its last sectors that belong to nothing."""
-        offset = compound.end
-        view = compound.view[offset:]
-        if len(view) >= _MIN_TRAILING and any(view):
-            yield job.child([view], name="trailing.bin", offset=offset)
+    def _drawing(self, content: bytes, entry: Entry, job: Job) -> Iterator[Any]:
+        plain = [part for _, part in parts(content, job.bytes_left)]
+        if plain:
+            yield job.child(separated(plain), name="VisioDocument.bin", path=entry.shown, parts=len(plain))
+
+    def _deflated(self, content: bytes, entry: Entry, hangul: Hangul, job: Job) -> Iterator[Any]:
+        """A stream that is raw deflate; as it stands where it is not, and what follows the packed bytes."""
+        made = Inflated(memoryview(content), window=-zlib.MAX_WBITS)
+        if hangul.is_distributed(entry):
+            job.error("encrypted_document", f"{entry.shown}: the text of a document for distribution")
+            job.unread(Reason.ENCRYPTED_DOCUMENT, f"{entry.shown}: encrypted for distribution")
+        else:
+            child = job.child(made, name=_name(entry), **_where(entry))
+            if child.body.size:
+                yield child
+        rest = content[made.used :] if made.whole else content
+        if len(rest) >= MIN_GAP_BYTES or not made.whole:
+            yield from self._stream(rest, entry, job)
 
     def _native(self, content: bytes, entry: Entry, job: Job) -> Iterator[Any]:
         native = ole10_native(memoryview(content))
         if native is None:
-            yield job.child([content[4:]], name=entry.shown.rpartition("/")[2], **_where(entry))
+            yield from self._stream(content[4:], entry, job)
             return
         found, executable = name_findings(native.name)
         yield from (self.finding(one, native.name) for one in found)
@@ -158,52 +200,64 @@ class Ole(Worker[OleOptions]):
             [native.content], name=native.name or "packed", **_where(entry),
             **{key: value for key, value in facts.items() if value},
         )  # fmt: skip
-
-    def _presentation(self, compound: Compound, job: Job) -> Iterator[Any]:
-        entry = compound.find("PowerPoint Document")
-        if entry is None or encryption(compound):
-            return
-        stream = compound.read(entry)
-        for offset, zipped in presentation_packages(stream):
-            yield job.child([zipped], name=f"package-{offset}.zip", path=entry.shown, offset=offset)
-        for offset, chunks in presentation_objects(stream):
-            child, problem = job.salvage(chunks, name=f"object-{offset}.bin", path=entry.shown, offset=offset)
-            if isinstance(problem, zlib.error):
-                job.error("corrupt", f"an object of the presentation at {offset}: {problem}")
-                job.unread(Reason.CORRUPT, f"an object of the presentation at {offset} does not inflate")
-            elif problem is not None:
-                raise problem
-            if child.body.size:
-                yield child
+        head = content[: native.start] if native.start > _LONG_HEAD else b""
+        for piece in (head, content[native.end :]):
+            if len(piece) >= MIN_GAP_BYTES and piece.strip(piece[:1]):
+                yield job.child([piece], name=f"{_name(entry)}.rest", **_where(entry))
 
     def _decrypted(self, compound: Compound, payload: Payload, job: Job, result: OleResult) -> Iterator[Any]:
-        kind = encryption(compound)
-        if kind is None:
+        kind = encryption(compound) or Hangul(compound).locked
+        if not kind:
             return
         result.encryption = kind
-        why = "rights management keeps the key on a server"
-        if kind != "drm":
+        why = {"drm": "rights management keeps the key on a server", "hwp": "only Hancom's programs open it"}
+        message = why.get(kind, "no password fits")
+        if kind not in why:
             try:
                 if not sizes_hold(compound):
                     raise Locked("its structure does not hold, so it is not decrypted")
-                for password in dict.fromkeys((*job.passwords, *self.options.passwords, *_DEFAULT_PASSWORDS)):
-                    if job.deadline.left_ms < _TRY_MS:
-                        raise Locked("there was no time to try all passwords")
-                    clear = decrypt(payload.content, password)
-                    if clear is not None:
-                        result.password = password
-                        yield job.child([clear], name=payload.name or "document", decrypted=True)
-                        return
-                raise Locked("no password fits")
+                clear = self._opened(payload.content, job, result)
+                if clear is not None:
+                    yield job.child([clear], name=payload.name or "document", decrypted=True)
+                    if kind == "ooxml" and not zipfile.is_zipfile(io.BytesIO(clear)):
+                        job.error("corrupt", "what was decrypted is no package")
+                        job.unread(Reason.CORRUPT, "what was decrypted is no package")
+                    return
             except Locked as error:
-                why = str(error)
-        job.error("encrypted_document", why)
-        job.unread(Reason.ENCRYPTED_DOCUMENT, why)
+                message = str(error)
+        job.error("encrypted_document", message)
+        job.unread(Reason.ENCRYPTED_DOCUMENT, message)
+
+    def _opened(self, content: bytes, job: Job, result: OleResult) -> bytes | None:
+        """The document in the clear, by the passwords told or by one that people often take."""
+        for password in dict.fromkeys((*job.passwords, *self.options.passwords, *_DEFAULT_PASSWORDS)):
+            if job.deadline.left_ms < _TRY_MS:
+                raise Locked("there was no time to try all passwords")
+            clear = decrypt(content, password)
+            if clear is not None:
+                result.password = password
+                return clear
+        found = guess(content, seasonal(), lambda: job.deadline.left_ms > _TRY_MS)
+        clear = decrypt(content, found) if found is not None else None
+        if clear is not None:
+            result.password = found
+        return clear
 
 
 def _where(entry: Entry) -> dict[str, Any]:
     where: dict[str, Any] = {"path": entry.shown, "index": entry.sid}
     return {**where, "orphan": True} if entry.orphan else where
+
+
+def _name(entry: Entry) -> str:
+    return entry.shown.rpartition("/")[2]
+
+
+def separated(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Pieces that do not belong together, a line each."""
+    for piece in pieces:
+        yield piece
+        yield b"\n"
 
 
 def _clsid(raw: bytes) -> str:

@@ -22,6 +22,7 @@ _END, _MAX_SECTOR, _NO_STREAM = 0xFFFFFFFE, 0xFFFFFFFA, 0xFFFFFFFF
 _STORAGE, _STREAM, _ROOT = 1, 2, 5
 _ENTRY = struct.Struct("<64sHBBIII16sIQQIQ")
 _MAX_DEPTH = 64
+_MINI_BELOW = 4_096
 _MAX_ENTRIES = 200_000
 
 
@@ -83,6 +84,12 @@ class Compound:
             raise BadCompound(Reason.TRUNCATED, "the header is not complete")
         self.view = view
         self.problems: dict[str, Reason] = {}
+        self.tables: list[tuple[int, int]] = []
+        """Offset and size of what was read of the allocation tables."""
+        self.directory: list[tuple[int, int]] = []
+        """Offset and size of each run of the directory's sectors."""
+        self.header_words = 0
+        """Words of the header's list of table sectors (2.2) that name a sector of the file."""
         self._header()
         self._fat = self._load_fat()
         self.entries = self._load_directory()
@@ -99,7 +106,7 @@ class Compound:
             raise BadCompound(
                 Reason.CORRUPT, f"sectors of 2^{shift} and 2^{mini_shift} bytes are not allowed"
             )
-        self._size = 1 << shift
+        self._size: int = 1 << shift
         self._count = max(0, -(-len(self.view) // self._size) - 1)
         (self._directory_start,) = struct.unpack_from("<I", self.view, 48)
         (self._mini_fat_start,) = struct.unpack_from("<I", self.view, 60)
@@ -114,17 +121,21 @@ class Compound:
         fat = array.array("I")
         seen: set[int] = set()
         numbers = _words(self.view[76:512])
+        self.header_words = max((n for n, one in enumerate(numbers, 1) if one < self._count), default=0)
         following = self._difat_start
         while True:
             for number in numbers:
                 if number < self._count and number not in seen:
                     seen.add(number)
+                    used = min(self._size, 4 * (self._count - len(fat)))
+                    self.tables.append(((number + 1) * self._size, used))
                     fat.frombytes(_padded(self._sector(number), self._size))
                     if len(fat) >= self._count:
                         break
             if len(fat) >= self._count or following >= self._count or following in seen:
                 break
             seen.add(following)
+            self.tables.append(((following + 1) * self._size, self._size))
             *numbers, following = _words(self._sector(following)) or [_END]
         if sys.byteorder == "big":
             fat.byteswap()
@@ -158,7 +169,8 @@ class Compound:
 
     def _load_directory(self) -> list[Entry]:
         """2.6: the entries in tree order, then those that no storage holds."""
-        runs = self._chain(self._directory_start, self._count, self._fat, "the directory")
+        runs = list(self._chain(self._directory_start, self._count, self._fat, "the directory"))
+        self.directory = [((first + 1) * self._size, count * self._size) for first, count in runs]
         raw = b"".join(bytes(self._run(first, count)) for first, count in runs)
         count = len(raw) // 128
         if count > _MAX_ENTRIES:
@@ -211,18 +223,42 @@ class Compound:
         """The storages."""
         return [one for one in self.entries if one.kind == _STORAGE]
 
+    def is_mini(self, entry: Entry) -> bool:
+        """True for a stream whose bytes stand in the mini stream (2.4)."""
+        return entry.kind == _STREAM and entry.size < _MINI_BELOW
+
+    def ranges(self, entry: Entry) -> Iterator[tuple[int, int, int]]:
+        """Offset, size and room of each run of a stream, in `mini` for short ones; unlike `chunks` silent.
+
+        The room is what the run's sectors hold: more than the size at a stream's end.
+        """
+        mini, left = self.is_mini(entry), entry.size
+        if mini and left:
+            self._load_mini()
+        unit, shift = (64, 0) if mini else (self._size, 1)
+        said = dict(self.problems)
+        fat = self._mini_fat if mini else self._fat
+        for first, count in self._chain(entry.start, -(-left // unit) if left else 0, fat, ""):
+            yield (first + shift) * unit, min(left, count * unit), count * unit
+            left -= min(left, count * unit)
+        self.problems = said
+
     @property
-    def end(self) -> int:
-        """Offset behind the last sector that the allocation table says is in use."""
-        last = len(self._fat)
-        while last and self._fat[last - 1] == _NO_STREAM:
-            last -= 1
-        return int(min(len(self.view), (last + 1) * self._size))
+    def sector_bytes(self) -> int:
+        """512 or 4,096."""
+        return self._size
+
+    @property
+    def mini(self) -> memoryview:
+        """The mini stream (2.4)."""
+        self._load_mini()
+        assert self._mini_view is not None
+        return self._mini_view
 
     def chunks(self, entry: Entry) -> Iterator[memoryview]:
         """A stream's bytes; one that is shorter than it claims is noted in `problems`."""
         what, left = entry.shown, entry.size
-        mini = left < 4_096
+        mini = self.is_mini(entry)
         if mini and left:
             self._load_mini()
         unit = 64 if mini else self._size
@@ -244,8 +280,12 @@ class Compound:
         runs = self._chain(self.root.start, -(-size // self._size), self._fat, "the mini stream")
         self._mini_view = memoryview(b"".join(bytes(self._run(first, count)) for first, count in runs)[:size])
         most = -(-len(self._mini_view) // 64 * 4 // self._size) + 1
-        runs = self._chain(self._mini_fat_start, min(most, self._count), self._fat, "the mini table")
-        raw = b"".join(_padded(self._run(first, count), count * self._size) for first, count in runs)
+        table = list(self._chain(self._mini_fat_start, min(most, self._count), self._fat, "the mini table"))
+        used = 4 * -(-len(self._mini_view) // 64)
+        for first, count in table:
+            self.tables.append(((first + 1) * self._size, min(used, count * self._size)))
+            used -= min(used, count * self._size)
+        raw = b"".join(_padded(self._run(first, count), count * self._size) for first, count in table)
         self._mini_fat.frombytes(raw)
         if sys.byteorder == "big":
             self._mini_fat.byteswap()

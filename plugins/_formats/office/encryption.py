@@ -1,67 +1,29 @@
-"""What Office keeps in compound files: objects of a presentation, and whether the document is encrypted."""
+"""Whether an Office document is encrypted, how, and what opens it."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import islice
+from typing import Any
 
 from plugins._formats.office.compound import Compound
 
-_OBJECT = b"\x11\x10"
-"""Record type 0x1011, ExternalOleObjectStg (MS-PPT 2.10.34), VBA projects among them."""
-_ZIP = b"PK\x03\x04"
-_MOST_OBJECTS = 1_000
-_INFLATE_BYTES = 64 * 1024
 _ENCRYPTED_USER = b"\xdf\xc4\xd1\xf3"
 _MOST_RECORDS = 64
-
-
-def presentation_objects(stream: bytes) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """Offset and chunks of each object of a `PowerPoint Document` stream, inflated as it is read."""
-    at, count = stream.find(_OBJECT, 2), 0
-    while at >= 0 and count < _MOST_OBJECTS:
-        version, _, size = struct.unpack_from("<HHI", stream.ljust(at + 6, b"\0"), at - 2)
-        end = at + 6 + size
-        if version in (0x00, 0x10) and size >= 8 and end <= len(stream):
-            body = memoryview(stream)[at + 6 : end]
-            if version == 0x10 and body[4] == 0x78:
-                count += 1
-                yield at - 2, _inflated(body[4:])
-            elif version == 0x00 and bytes(body[:4]) == b"\xd0\xcf\x11\xe0":
-                count += 1
-                yield at - 2, iter((bytes(body),))
-            else:
-                end = at + 1
-        else:
-            end = at + 1
-        at = stream.find(_OBJECT, end)
-
-
-def presentation_packages(stream: bytes) -> Iterator[tuple[int, memoryview]]:
-    """Offset and bytes of each zip that fills a record of a slide stream, such as a theme (MS-PPT 2.11)."""
-    at, count = stream.find(_ZIP), 0
-    while at >= 0 and count < _MOST_OBJECTS:
-        end = at + 4
-        if at >= 8:
-            (size,) = struct.unpack_from("<I", stream, at - 4)
-            if 22 <= size <= len(stream) - at:
-                count, end = count + 1, at + size
-                yield at, memoryview(stream)[at:end]
-        at = stream.find(_ZIP, end)
-
-
-def _inflated(view: memoryview) -> Iterator[bytes]:
-    """Raises `zlib.error` where the data is damaged."""
-    inflate = zlib.decompressobj()
-    data = bytes(view)
-    while data and not inflate.eof:
-        made = inflate.decompress(data, _INFLATE_BYTES)
-        if not made and not inflate.unconsumed_tail:
-            break
-        yield made
-        data = inflate.unconsumed_tail
+_BLOCK, _PAD = 16, b"\x36"
+_HASHES: dict[str, Callable[[bytes], Any]] = {
+    "sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512,
+    "md5": hashlib.md5,
+}  # fmt: skip
+_PACKAGED = ("agile", "standard")
+_GUESSES = 9_000_000
+"""Rounds of hashing spent on passwords that nobody told: about four seconds."""
+_OLD_ROUNDS = 100_000
+"""What reading one of the older documents costs, in rounds."""
 
 
 def encryption(compound: Compound) -> str | None:
@@ -126,14 +88,19 @@ def decrypt(content: bytes, password: str) -> bytes | None:
     from msoffcrypto import exceptions
 
     _keep_in_memory()
+    made = io.BytesIO()
+    packaged = False
     try:
         document = msoffcrypto.OfficeFile(io.BytesIO(content))
-        # not verify_password: its check refuses right passwords of Excel's files; decrypt() looks for a zip
-        document.load_key(password=password)
-        made = io.BytesIO()
+        packaged = getattr(document, "type", None) in _PACKAGED
+        if not packaged:
+            document.load_key(password=password)  # no check: it refuses right passwords of Excel's files
+        elif not _is_right(document, password):
+            return None
         document.decrypt(made)
     except exceptions.InvalidKeyError:
-        return None
+        # the password was right, and what came out is no package: that is worth a look, too
+        return made.getvalue() if packaged and made.tell() else None
     except exceptions.DecryptionError as error:
         if "password" in str(error).lower() or "verif" in str(error).lower():
             return None
@@ -141,3 +108,68 @@ def decrypt(content: bytes, password: str) -> bytes | None:
     except Exception as error:  # noqa: BLE001 - the library raises whatever damaged data makes it raise
         raise Locked(f"it cannot be decrypted: {type(error).__name__}: {error}"[:300]) from None
     return made.getvalue()
+
+
+def guess(content: bytes, passwords: Iterable[str], job_has_time: Callable[[], bool]) -> str | None:
+    """The first password that the document's verifier accepts, of as many as its hashing allows.
+
+    Raises `Locked` where the document cannot be read.
+    """
+    import msoffcrypto
+    from msoffcrypto import exceptions
+
+    _keep_in_memory()
+    try:
+        document = msoffcrypto.OfficeFile(io.BytesIO(content))
+        most = _GUESSES // max(1, _rounds(document))
+        for password in islice(passwords, most):
+            if not job_has_time():
+                return None
+            with suppress(exceptions.InvalidKeyError):
+                if _is_right(document, password):
+                    return password
+    except Exception as error:  # noqa: BLE001 - the library raises whatever damaged data makes it raise
+        raise Locked(f"it cannot be decrypted: {type(error).__name__}: {error}"[:300]) from None
+    return None
+
+
+def _rounds(document: Any) -> int:
+    """How often a password is hashed: as told (MS-OFFCRYPTO 2.3.4.10), 50,000 times (2.3.6.2), or once."""
+    kind = getattr(document, "type", None)
+    if kind == "agile":
+        return int(document.info["spinValue"])
+    return 50_000 if kind == "standard" else _OLD_ROUNDS
+
+
+def _is_right(document: Any, password: str) -> bool:
+    """Whether the verifier accepts it; the document's key is then set."""
+    if document.type == "agile":
+        document.secret_key = _agile_key(document.info, password)
+        return document.secret_key is not None
+    document.load_key(password=password, verify_password=True)
+    return True
+
+
+def _agile_key(told: dict[str, Any], password: str) -> bytes | None:
+    """MS-OFFCRYPTO 2.3.4.11 to 13; the library compares hashes with their padding, and derives them twice."""
+    hasher = _HASHES[told["passwordHashAlgorithm"].replace("-", "").lower()]
+    salt = told["passwordSalt"]
+    hashed = hasher(salt + password.encode("utf-16-le")).digest()
+    for n in range(told["spinValue"]):
+        hashed = hasher(n.to_bytes(4, "little") + hashed).digest()
+
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES
+    from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+    def plain(block: str, packed: bytes) -> bytes:
+        key = hasher(hashed + bytes.fromhex(block)).digest()
+        key = key[: told["passwordKeyBits"] // 8].ljust(told["passwordKeyBits"] // 8, _PAD)
+        cipher = Cipher(AES(key), CBC(salt[:_BLOCK].ljust(_BLOCK, _PAD)))
+        return cipher.decryptor().update(packed)
+
+    asked = plain("fea7d2763b4b9e79", told["encryptedVerifierHashInput"])
+    expected = plain("d7aa0f6d3061344e", told["encryptedVerifierHashValue"])
+    if not expected.startswith(hasher(asked).digest()):
+        return None
+    return plain("146e0be7abacd0d6", told["encryptedKeyValue"])

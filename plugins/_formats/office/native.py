@@ -20,6 +20,10 @@ class Native(msgspec.Struct, kw_only=True):
     temporary: str = ""
     claimed: int = 0
     """Bytes that the object claims to hold; more than `content` has where it was cut."""
+    start: int = 0
+    """Where the bytes of the file begin in what the object was read from."""
+    end: int = 0
+    """Where the object ends in it, with the names behind the file."""
 
 
 class Embedded(msgspec.Struct, kw_only=True):
@@ -47,7 +51,10 @@ def base_name(path: str) -> str:
 
 def ole10_native(view: memoryview) -> Native | None:
     r"""The file in an `\1Ole10Native` stream (2.3.6 and what Packager writes), or None for bare data."""
-    return package(view[4:]) if len(view) > 6 else None
+    found = package(view[4:]) if len(view) > 6 else None
+    if found is not None:
+        found.start, found.end = found.start + 4, found.end + 4
+    return found
 
 
 def package(view: memoryview) -> Native | None:
@@ -68,17 +75,20 @@ def package(view: memoryview) -> Native | None:
     except (struct.error, ValueError):
         return None
     content = view[at + 4 : at + 4 + size]
-    wide = _wide_names(view, at + 4 + size)
+    start = at + 4
+    wide, end = _wide_names(view, start + len(content))
     names = wide if len(wide) == 3 else (temporary, label, source)
     return Native(
         content=content, name=base_name(names[1]) or base_name(names[2]) or base_name(names[0]),
         source=clean(names[2]), temporary=clean(names[0]), claimed=size,
+        start=start, end=end,
     )  # fmt: skip
 
 
-def _wide_names(view: memoryview, at: int) -> tuple[str, ...]:
-    """The same three names as UTF-16 behind the data, where a newer Packager wrote them."""
+def _wide_names(view: memoryview, at: int) -> tuple[tuple[str, ...], int]:
+    """The same three names as UTF-16 behind the data, where a newer Packager wrote them; and their end."""
     names: list[str] = []
+    begin = at
     for _ in range(3):
         if at + 4 > len(view):
             break
@@ -88,7 +98,7 @@ def _wide_names(view: memoryview, at: int) -> tuple[str, ...]:
             break
         names.append(raw.decode("utf-16-le", "replace").rstrip("\0"))
         at += 4 + 2 * size
-    return tuple(names) if all(names) else ()
+    return (tuple(names), at) if len(names) == 3 and all(names) else ((), begin)
 
 
 def ole1(view: memoryview) -> Embedded | None:

@@ -12,7 +12,9 @@ import msgspec
 from plugins._formats.archives.entry import BadArchive, Entry
 from plugins._formats.archives.zip import open_zip, read_zip
 from plugins._formats.office.compound import MAGIC, BadCompound, Compound
-from plugins._formats.office.encryption import encryption, presentation_objects
+from plugins._formats.office.encryption import encryption
+from plugins._formats.office.inner import Inflated
+from plugins._formats.office.slides import presentation_objects
 from stoq_core.errors import PluginError, Reason
 
 _ACTIVE_MIME = b"ActiveMime"
@@ -51,15 +53,14 @@ def _slides(view: memoryview) -> Iterator[Found]:
     entry = compound.find("PowerPoint Document")
     if entry is None or encryption(compound):
         return
-    for offset, chunks in presentation_objects(compound.read(entry)):
+    stream = compound.read(entry)
+    for offset, packed, start, end in presentation_objects(stream):
+        piece = memoryview(stream)[start:end]
         made = bytearray()
-        try:
-            for chunk in chunks:
-                made += chunk
-                if len(made) > _MOST_BYTES:
-                    break
-        except zlib.error:
-            continue  # the worker `ole` reports it
+        for chunk in Inflated(piece) if packed else (piece,):  # damage is what the worker `ole` reports
+            made += chunk
+            if len(made) > _MOST_BYTES:
+                break
         if made.startswith(MAGIC):
             yield Found(name=f"object at {offset}", content=bytes(made))
 

@@ -178,8 +178,8 @@ def test_objects_of_a_presentation() -> None:
 def test_what_is_appended_is_a_child() -> None:
     """Bytes behind the last sector, such as a zip, are scanned as a file of their own."""
     content = compound({"a": b"x"})
-    assert "trailing.bin" not in scan(content).contents
-    assert scan(content + b"PK\x03\x04 appended " * 3).contents["trailing.bin"] == b"PK\x03\x04 appended " * 3
+    assert "tail" not in scan(content).contents
+    assert scan(content + b"PK\x03\x04 appended " * 3).contents["tail"] == b"PK\x03\x04 appended " * 3
 
 
 def test_packages_of_a_presentation() -> None:
