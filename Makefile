@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # what make itself would take apart in a file's name reaches the shell as it was typed
 quoted = '$(subst ','\'',$(1))'
 
-.PHONY: help setup setup-dev scan test soak check lint types format lock docs rules e2e bench \
+.PHONY: help setup setup-dev scan test soak check lint types format lock docs rules rooms e2e bench \
   coverage bundle deploy clean
 
 help: ## Show what there is to do
@@ -86,6 +86,9 @@ docs: setup ## Write plugins/README.md, docs/findings.md and the schema anew fro
 	@$(BIN)/python infra/docs.py $(ARGS)
 
 rules: rules/build/.ready ## Compile rules/ into one ruleset
+
+rooms: setup-dev ## Draw the rooms of the tree into docs/architecture.md (ARGS=--check only looks)
+	@$(BIN)/python -m infra.rooms $(ARGS)
 
 e2e: setup-dev ## Whole paths on emulated clouds that run the functions
 	@$(BIN)/python -m pytest -m "e2e and not soak" --timeout=400 -rs $(ARGS)
