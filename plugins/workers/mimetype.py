@@ -20,7 +20,6 @@ from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
 
 _LIBRARY_BYTES = 4_096
-_MEDIA = frozenset({"image", "audio", "video", "font"})
 _OPTIONAL = {
     "libmagic": ("magic", "the extra image (python-magic) and Debian's libmagic1"),
     "magika": ("magika", "the extra magika"),
@@ -89,8 +88,9 @@ class Mimetype(Worker[MimetypeOptions]):
             found = self._ask(payload)
         route = shipped_routes().get(found.label)
         kind: str | None = route.kind if route else None
-        unnamed = found.label == UNKNOWN.label or (route is None and found.group not in _MEDIA)
-        if unnamed and is_dense(payload.view()):
+        # a leaf is searched as it stands, which says nothing about dense bytes: a mark in front excuses none
+        unread = route is None or (route.kind == "leaf" and not route.workers)
+        if unread and is_dense(payload.view()):
             kind = "unknown"
         return [MimetypeResult(*found, kind=kind)]
 

@@ -139,19 +139,19 @@ class Floor:
     ) -> list[Unread]:
         """A container or an encoding that nobody opened, or bytes of which nobody knows what they are."""
         openers = self._by_role["opens"].intersection(done)
-        if any(name in journal.asked or name in journal.openers for name in openers):
-            return []
+        opened = any(name in journal.asked or name in journal.openers for name in openers)
         for name in self._by_role["identifies"]:
             said = journal.results.get(name)
             if said is None:
                 continue
-            if said.get("kind") in _OPENED and not self._excused(journal, given):
+            if said.get("kind") in _OPENED and not (opened or self._excused(journal, given)):
                 return [
                     _unread(
                         payload, Reason.NO_WORKER, f"{_label(said)}: nothing that runs here has opened it"
                     )
                 ]
-            if said.get("kind") == "unknown" and not self._unknown_is_clean:
+            # where an account was kept, what it left became children, which are judged by themselves
+            if said.get("kind") == "unknown" and not journal.coverage and not self._unknown_is_clean:
                 return [_unread(payload, Reason.UNKNOWN_TYPE, "dense bytes of no known type")]
         return []
 
