@@ -15,7 +15,7 @@ _KINDS = {"workers", "dispatchers", "decorators", "connectors", "archivers", "pr
 
 
 def room_of(module: str) -> str:
-    """The folder that a module stands in; the six kinds of plugins are one room, a cloud's handlers another."""
+    """The folder that a module stands in; six kinds of plugins are one room, a cloud's handlers another."""
     parts = module.split(".")
     if parts[0] == "plugins" and len(parts) > 1:
         return "plugins" if parts[1] in _KINDS else f"plugins/{parts[1]}"

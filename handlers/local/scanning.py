@@ -22,6 +22,8 @@ from stoq_core.pipeline import NotStoredError, Pipeline, payload_of
 from stoq_core.render import encode
 from stoq_core.response import ScanResponse
 
+from .in_flight import in_flight
+
 HOME = Path("~/.stoq")
 
 
@@ -109,11 +111,19 @@ def run(paths: list[str], asked: Asked, *, as_json: bool) -> int:
 def _scan_all(files: list[Path], asked: Asked, pipeline: Pipeline, tally: Tally, *, as_json: bool) -> None:
     from .show import Progress, response_tree
 
+    config = pipeline.config
+    at_once = (config.sandbox.children or processors()) if config.sandbox.mode == "process" else 1
+    answers = in_flight(
+        files,
+        lambda file: _scan_one(file, asked, pipeline),
+        at_once=min(at_once, len(files)),
+        held_bytes=config.limits.held_bytes,
+    )
     with Progress(len(files)) as progress:
-        for file in files:
+        for file, answer in answers:
             progress.step(str(file))
             try:
-                response = _scan_one(file, asked, pipeline)
+                response = answer()
             except OSError as error:
                 tally.failed += 1
                 complain(f"{file}: cannot be read: {error.strerror or error}")
@@ -133,6 +143,11 @@ def _scan_all(files: list[Path], asked: Asked, pipeline: Pipeline, tally: Tally,
                 sys.stdout.buffer.flush()
             else:
                 progress.show(response_tree(response, brief=len(files) > 1))
+
+
+def processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _scan_one(file: Path, asked: Asked, pipeline: Pipeline) -> ScanResponse:
