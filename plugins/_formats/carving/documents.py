@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from plugins._formats.archives.declare import number
+from plugins._formats.archives.readers import FORMATS
 from plugins._formats.executables.mz import is_executable
 from plugins._formats.executables.pe.extent import end_of_pe
 
@@ -16,6 +17,7 @@ _FREE, _DIFAT_AT, _DIFAT_ROWS = 0xFFFFFFFF, 76, 109
 _OBJECT = re.compile(rb"\d[\s\0]+obj\b")
 _OBJECT_WITHIN = 16 * 1024
 _PDF_ENDS = re.compile(rb"%%EOF\r?\n?")
+_SPACE = 0x20
 _NSIS_FLAGS, _NSIS_LEAST, _NSIS_MOST = 0x20, 28, 1 << 27
 _RTF = re.compile(rb"\{\\rt(?:f|\W)")
 _LNK_CLASS = bytes.fromhex("0114020000000000c000000000000046")
@@ -117,7 +119,30 @@ def _is_nsis(view: memoryview, at: int) -> bool:
     return flags < _NSIS_FLAGS and _NSIS_LEAST < header_bytes < _NSIS_MOST and data_bytes > _NSIS_LEAST
 
 
-MORE_CHECKS = {"vhd": _is_vhd, "vhdx": _is_vhdx, "dmg": _is_dmg, "nsis": _is_nsis}
+def _is_zip(view: memoryview, at: int) -> bool:
+    """What the reader asks for, a name that is text, and sizes that agree where nothing is packed."""
+    zip_format = FORMATS["zip"]
+    if not zip_format.check(view, at) or bytes(view[at : at + 4]) != b"PK\3\4":
+        return bytes(view[at : at + 4]) == b"PK\5\6" and zip_format.check(view, at)
+    flags, method = number(view, at + 6, 2), number(view, at + 8, 2)
+    name = bytes(view[at + 30 : at + 30 + number(view, at + 26, 2)])
+    if any(byte < _SPACE for byte in name) or flags & 0xC000:
+        return False
+    return bool(method or flags & 9) or number(view, at + 18, 4) == number(view, at + 22, 4)
+
+
+def _is_ext(view: memoryview, at: int) -> bool:
+    """The reader's check, and counts, states and sizes that a superblock has (Linux, *ext4 Super Block*)."""
+    block = at + 1024
+    blocks, free = number(view, block + 4, 4), number(view, block + 12, 4)
+    state, errors, inode = (number(view, block + place, 2) for place in (58, 60, 88))
+    sane = 0 < number(view, block + 20, 4) + 1 <= 2 and state <= 7 and 1 <= errors <= 3
+    return FORMATS["ext"].check(view, at) and sane and free <= blocks and inode in (0, 128, 256, 512, 1024)
+
+
+MORE_CHECKS = {
+    "vhd": _is_vhd, "vhdx": _is_vhdx, "dmg": _is_dmg, "nsis": _is_nsis, "zip": _is_zip, "ext": _is_ext,
+}  # fmt: skip
 """By label: for readers whose marks alone are enough where a payload begins with them."""
 
 

@@ -273,8 +273,9 @@ def end_of_lzma(view: memoryview, at: int, work: Work) -> int | None:
 
 
 def is_lzip(view: memoryview, at: int) -> bool:
-    """Version 0 or 1, and a window of 4 KiB to 512 MiB."""
-    return number(view, at + 4, 1) <= 1 and 12 <= number(view, at + 5, 1) & 0x1F <= 29
+    """Version 0 or 1, a window of 4 KiB to 512 MiB, and the zero that LZMA begins with."""
+    head = bytes(view[at + 4 : at + 7])
+    return len(head) == 3 and head[0] <= 1 and 12 <= head[1] & 0x1F <= 29 and not head[2]
 
 
 def end_of_lzip(view: memoryview, at: int, work: Work) -> int | None:
