@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from plugins._formats.executables.elf import spans as elf_spans
 from plugins._formats.executables.lief import elf, library, macho, pe, source
 from plugins._formats.executables.lief.facts import BinaryFacts, Reading
+from plugins._formats.executables.macho import fat_header_bytes, slices
+from plugins._formats.executables.macho import spans as macho_spans
 from plugins._text.room import Room
 from stoq_core.errors import PluginError, Reason
-from stoq_core.job import Job
+from stoq_core.job import Child, Job
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
 from stoq_core.plugin import Accepts, Worker
@@ -53,6 +56,7 @@ class LiefResult(BinaryFacts, omit_defaults=True, kw_only=True):
 class Lief(Worker[LiefOptions]):
     """Read by LIEF, a C++ library, from the bytes; its lists end at a number of entries and of characters.
 
+    Children: each slice of a fat Mach-O, and what no header, section, segment or load command names.
     No disassembly, no relocations, no debug information. What is no such file has no result.
     """
 
@@ -80,6 +84,7 @@ class Lief(Worker[LiefOptions]):
         if found is None:
             return
         name, module = found
+        yield from _accounted(payload, name, job)
         room = Room(_MOST_CHARS)
         reading = Reading(room, payload.size, frozenset(self.options.fields))
         try:
@@ -108,6 +113,20 @@ class Lief(Worker[LiefOptions]):
         outside = [one.entrypoint for one in binaries if _outside(one)]
         if outside:
             yield self.finding("binary_entry_outside_segments", f"entry point at 0x{outside[0]:x}")
+
+
+def _accounted(payload: Payload, name: str, job: Job) -> Iterator[Child]:
+    """Claim what the file's own tables name; each slice of a fat Mach-O is a child. `peinfo` does PE."""
+    view = payload.view()
+    if name == "pe":
+        return
+    for span in elf_spans(view) if name == "elf" else macho_spans(view):
+        job.account.searched(span.offset, span.size)
+    for number, span in enumerate(slices(view)):
+        job.account.structure(0, fat_header_bytes(view))
+        job.account.child(span.offset, span.size)
+        content = view[span.offset : span.offset + span.size]
+        yield job.child([content], name=f"slice_{number}", offset=span.offset)
 
 
 def _format(payload: Payload) -> tuple[str, Any] | None:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from plugins._formats.executables.mz import end_of_dos
 from plugins._formats.executables.pe import authenticode, directories
+from plugins._formats.executables.pe.account import certificate_children, claim_image, holds_data
 from plugins._formats.executables.pe.image import (
     Image,
     RichHeader,
@@ -41,7 +43,9 @@ _SUBSYSTEMS = {1: "native", 2: "windows_gui", 3: "windows_cui", 5: "os2_cui", 7:
 class PeinfoOptions(Options, frozen=True):
     """What becomes a child beside the certificates."""
 
-    extract_resources: Annotated[bool, about("make a child of each resource")] = False
+    extract_resources: Annotated[
+        bool, about("make a child of each resource, not of those alone that hold data")
+    ] = False
     extract_overlay: Annotated[bool, about("make a child of what is appended behind the sections")] = True
 
 
@@ -110,7 +114,7 @@ class PeinfoResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Peinfo(Worker[PeinfoOptions]):
-    """Children: each PKCS#7 of the certificate table (`certificate_N.p7b`), the overlay, resources if asked.
+    """Children: certificates (`certificate_N.p7b`), the overlay, resources with data, what no table names.
 
     A part that cannot be read is an error, and all other parts are there. `signatures` says whether
     each fits the file; whether its signer deserves trust is not decided here.
@@ -147,9 +151,10 @@ class Peinfo(Worker[PeinfoOptions]):
         library()
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield fields (the headers' first), findings and children; nothing for what is no PE."""
+        """Yield fields (the headers' first), findings and children; of DOS programs what is appended."""
         image = open_image(payload)
         if image is None:
+            job.account.searched(0, end_of_dos(payload.view()))
             return
         work = _Work(image, job)
         work.headers()
@@ -168,23 +173,25 @@ class Peinfo(Worker[PeinfoOptions]):
 
     def _children(self, work: _Work) -> Iterator[Any]:
         result, view, job = work.result, work.image.view, work.job
-        for number, one in enumerate(result.certificates):
-            content = view[one.offset : one.offset + one.cert_size]
-            yield job.child([content], name=f"certificate_{number}.p7b", offset=one.offset)
+        claim_image(work.image, job.account)
+        yield from certificate_children(work.image, work.entries, job)
         overlay = result.overlay
-        if self.options.extract_overlay and overlay is not None:
+        if not self.options.extract_overlay and overlay is not None:
+            job.account.searched(overlay.offset, overlay.size)
+        elif overlay is not None and overlay.size >= _MIN_OVERLAY_BYTES:
             content = view[overlay.offset : overlay.offset + overlay.size]
-            if overlay.size >= _MIN_OVERLAY_BYTES and any(content[:MiB]):
-                yield job.child(_chunks(content), name="overlay", offset=overlay.offset)
-        if self.options.extract_resources:
-            yield from self._resources(work)
+            job.account.child(overlay.offset, overlay.size)
+            yield job.child(_chunks(content), name="overlay", offset=overlay.offset)
+        yield from self._resources(work)
 
     def _resources(self, work: _Work) -> Iterator[Any]:
         seen = set()
         for one in work.result.resources:
-            if one.offset is None or not one.size or (one.offset, one.size) in seen:
+            wanted = self.options.extract_resources or holds_data(one.type, one.size)
+            if not one.offset or not one.size or not wanted or (one.offset, one.size) in seen:
                 continue
             seen.add((one.offset, one.size))
+            work.job.account.child(one.offset, one.size)
             content = work.image.view[one.offset : one.offset + one.size]
             name = f"resource_{one.type}_{one.name}"
             yield work.job.child(_chunks(content), name=name, offset=one.offset, language=one.language)
@@ -204,6 +211,7 @@ class _Work:
         self._room = Room(_MOST_CHARS)
         self._entry: Section | None = None
         self._told: set[str] = set()
+        self.entries: list[authenticode.Entry] = []
 
     def part(self, what: str, read: Callable[[], _T], otherwise: _T) -> _T:
         """What `read` gives; if it raises, an error that names the part, and the reason `corrupt`."""
@@ -276,7 +284,7 @@ class _Work:
 
     def certificates(self) -> None:
         """The certificate table and what it proves."""
-        found = list(authenticode.entries(self.image))
+        found = self.entries = list(authenticode.entries(self.image))
         for one in found:
             hidden = authenticode.hidden_bytes(self.image, one)
             self.result.certificates.append(

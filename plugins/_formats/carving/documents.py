@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from plugins._formats.archives.declare import number
+from plugins._formats.archives.declare import Check, number
 from plugins._formats.archives.readers import FORMATS
 from plugins._formats.executables.mz import is_executable
 from plugins._formats.executables.pe.extent import end_of_pe
@@ -98,19 +98,9 @@ def end_of_program(view: memoryview, at: int) -> int:
     return end_of_pe(view, at, at + number(view, at + 0x3C, 4))
 
 
-def _is_vhd(view: memoryview, at: int) -> bool:
-    """Features and version of a footer (Microsoft, *Virtual Hard Disk Image Format*)."""
-    return bytes(view[at + 8 : at + 16]) == b"\0\0\0\2\0\1\0\0"
-
-
-def _is_vhdx(view: memoryview, at: int) -> bool:
-    """A header stands 64 KiB behind ([MS-VHDX] 2.2)."""
-    return bytes(view[at + 65_536 : at + 65_540]) == b"head"
-
-
-def _is_dmg(view: memoryview, at: int) -> bool:
-    """Version 2 of an encrypted image's header."""
-    return bytes(view[at + 8 : at + 12]) == b"\0\0\0\2"
+def _holding(place: int, data: bytes) -> Check:
+    """Bytes that stand at a place of every file of a format whose reader asks for no more than its mark."""
+    return lambda view, at: bytes(view[at + place : at + place + len(data)]) == data
 
 
 def _is_nsis(view: memoryview, at: int) -> bool:
@@ -140,9 +130,41 @@ def _is_ext(view: memoryview, at: int) -> bool:
     return FORMATS["ext"].check(view, at) and sane and free <= blocks and inode in (0, 128, 256, 512, 1024)
 
 
-MORE_CHECKS = {
-    "vhd": _is_vhd, "vhdx": _is_vhdx, "dmg": _is_dmg, "nsis": _is_nsis, "zip": _is_zip, "ext": _is_ext,
-}  # fmt: skip
+def _is_lzop(view: memoryview, at: int) -> bool:
+    """A version of the program that there was."""
+    return 0x09 <= number(view, at + 9, 1) <= 0x20 and number(view, at + 13, 1) <= 0x20
+
+
+def _is_snappy(view: memoryview, at: int) -> bool:
+    """A chunk of a kind that there is follows (Snappy framing format, 4)."""
+    return number(view, at + 10, 1) in (0, 1, 0xFE, 0xFF) and 0 < number(view, at + 11, 3) < 1 << 17
+
+
+def _is_szdd(view: memoryview, at: int) -> bool:
+    """A length of what is packed."""
+    return 0 < number(view, at + 8, 4) < 1 << 30
+
+
+def _is_kwaj(view: memoryview, at: int) -> bool:
+    """A method, and where the data begins."""
+    return number(view, at + 8, 2) <= 4 and 14 <= number(view, at + 10, 2) <= 1024
+
+
+MORE_CHECKS: dict[str, Check] = {
+    "zip": _is_zip,
+    "ext": _is_ext,
+    "nsis": _is_nsis,
+    "sz": _is_szdd,
+    "kwaj": _is_kwaj,
+    "lzop": _is_lzop,
+    "snappy": _is_snappy,
+    "vhd": _holding(8, b"\0\0\0\2\0\1\0\0"),  # features, version
+    "vhdx": _holding(65_536, b"head"),  # [MS-VHDX] 2.2
+    "dmg": _holding(8, b"\0\0\0\2"),  # the version of an encrypted image's header
+    "vdi": _holding(68, b"\1\0\1\0"),  # version 1.1
+    "parallels": _holding(16, b"\2\0\0\0"),  # version
+    "cramfs": _holding(0, b"\x45\x3d\xcd\x28"),
+}
 """By label: for readers whose marks alone are enough where a payload begins with them."""
 
 

@@ -134,6 +134,14 @@ def test_what_does_not_concern_it() -> None:
         assert (ran.result, ran.error, ran.errors) == (None, None, [])
 
 
+def test_what_no_table_names_is_a_child() -> None:
+    """Behind an ELF file and behind a Mach-O file; slices of a fat one are children."""
+    for name in ("get-versions.64bit.little.elf", "macos_10.12.macho"):
+        ran = run(make(Lief), sample(name) + b"appended words")
+        assert ran.contents["tail"] == b"appended words"
+    assert {"slice_0", "slice_1"} <= ran.contents.keys()
+
+
 def test_what_it_cannot_read_is_corrupt() -> None:
     """A mark with nothing behind it that holds."""
     ran = run(make(Lief), b"\xcf\xfa\xed\xfe" + bytes(28))

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plugins._formats.executables.pe.account import holds_data
 from plugins.workers.peinfo import Peinfo
 from stoq_core.body import Body, anonymous_file, write_all
 from stoq_core.testing import Ran, make, payload, run
@@ -183,6 +184,7 @@ def test_bytes_behind_a_signature() -> None:
     assert ran.result is not None
     assert ran.result["certificates"][0]["hidden_bytes"] >= len(hidden)
     assert "pe_hidden_behind_signature" in {one.name for one in ran.findings}
+    assert ran.contents["behind_certificate_0"].strip(b"\0") == hidden.strip(b"\0")
 
 
 def test_an_old_signature_that_the_library_cannot_judge_is_no_finding() -> None:
@@ -318,3 +320,25 @@ def test_tables_that_multiply_end_soon(number: int, table: bytes) -> None:
     assert ran.result is not None
     assert len(ran.result.get("resources", ())) <= 1_000
     assert len(ran.result.get("debug_info", ())) <= 64
+
+
+def test_what_no_table_names_is_a_child() -> None:
+    """Between headers and sections, and behind a DOS program's image; sections are searched as they stand."""
+    file = bytearray(pe(raw=(SECTION_OFFSET + 512, 512)) + bytes(512))
+    file[SECTION_OFFSET : SECTION_OFFSET + 512] = b"between ".ljust(512, b"\0")
+    ran = run(make(Peinfo), bytes(file))
+    assert [one.meta.extra_data["filename"] for one in ran.children] == ["gap"]
+    dos = bytearray(b"MZ" + struct.pack("<HH", 64, 1) + bytes(58))
+    ran = run(make(Peinfo), bytes(dos) + b"appended words")
+    assert ran.contents == {"tail": b"appended words"}
+    assert run(make(Peinfo), b"MZ" + bytes(100)).children == []
+
+
+def test_resources_that_hold_data_are_children() -> None:
+    """Raw data and types of the program's own; icons and the like are searched as they stand."""
+    assert holds_data("RT_RCDATA", 100)
+    assert holds_data("CABINET", 100)
+    assert not holds_data("RT_ICON", 100)
+    assert not holds_data("RT_RCDATA", 16)
+    ran = run(make(Peinfo), samples.content("hachoir", "verdan32.exe"))
+    assert {"resource_RT_RCDATA_CABINET", "resource_RT_RCDATA_TITLE"} <= ran.contents.keys()

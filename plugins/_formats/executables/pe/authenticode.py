@@ -104,12 +104,12 @@ def hidden_bytes(image: Image, entry: Entry) -> int:
     if entry.kind != _PKCS7:
         return 0
     content = image.view[entry.offset : entry.offset + entry.size]
-    length = _der_bytes(bytes(content[:6]))
+    length = der_bytes(bytes(content[:6]))
     behind = content[length:] if length else b""
     return len(behind) if len(behind) >= _PADDING and any(behind) else 0
 
 
-def _der_bytes(head: bytes) -> int:
+def der_bytes(head: bytes) -> int:
     """Length of a DER sequence with its header (X.690 8.1), or 0."""
     if len(head) < 6 or head[0] != 0x30:
         return 0
