@@ -129,6 +129,42 @@ rule mail_by_its_headers
         )
 }
 
+rule calendar_or_contact
+{
+    meta:
+        description = "A calendar or contact that carries encoded values, whatever stands before it"
+        plugin = "calendar"
+    strings:
+        $begin = /BEGIN[ \t]{0,9}:[ \t]{0,9}(VCALENDAR|VCARD|VEVENT|VTODO|VJOURNAL|VNOTE)/ nocase
+        $value = /(ENCODING[ \t]{0,9}=[ \t"]{0,9}(BASE64|B|Q)|VALUE[ \t]{0,9}=[ \t"]{0,9}BINARY|;BASE64|data:)/ nocase
+    condition:
+        $begin and $value
+}
+
+rule outlook_message
+{
+    meta:
+        description = "A compound file that holds the properties of an Outlook message"
+        plugin = "msg"
+    strings:
+        $properties = "__properties_version1.0" wide nocase
+        $stream = "__substg1.0_" wide nocase
+    condition:
+        uint32(0) == 0xE011CFD0 and any of them
+}
+
+rule binhex_in_a_text
+{
+    meta:
+        description = "A file as BinHex 4.0 somewhere in a text"
+        plugin = "binhex"
+    strings:
+        $mark = "(This file must be converted with BinHex"
+        $start = /[\r\n][ \t>]{0,8}:[!-r]{4}/
+    condition:
+        all of them
+}
+
 rule rtf_behind_blanks
 {
     meta:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from plugins._formats.mail import tnef
+from plugins._formats.mail import rtfhtml, tnef
 from plugins._formats.office.native import base_name, clean
 from plugins._text.names import NAME_FINDINGS, name_findings
 from stoq_core.errors import LimitReached, Reason
@@ -30,8 +30,11 @@ _BODY, _RTF, _HTML = 0x1000, 0x1009, 0x1013
 _RENDER, _TITLE, _DATA, _META = 0x00069002, 0x00018010, 0x0006800F, 0x00068011
 _MESSAGE, _ATTACHMENT, _TRANSPORT, _CODEPAGE = 0x00069003, 0x00069005, 0x00069001, 0x00069007
 _TEXT_BODY = 0x0002800C
+_READ = frozenset({_RENDER, _TITLE, _TRANSPORT, _ATTACHMENT, _MESSAGE, _CODEPAGE})
 _IID_BYTES = 16
-_MIN_TRAILING = 16
+_MIN_RENDERING = 16
+_MIN_FREE = 256
+"""Bytes of a property that nothing here reads: longer ones than a name are children."""
 _MOST_LISTED = 500
 
 
@@ -92,9 +95,10 @@ class _Attachment(msgspec.Struct):
     display: str = ""
     type: str = ""
     content_id: str = ""
-    data: memoryview | None = None
+    data: list[tnef.Attribute] = []
     object: memoryview | None = None
-    rendering: memoryview | None = None
+    rendering: tnef.Attribute | None = None
+    free: list[tnef.Property] = []
 
     @property
     def name(self) -> str:
@@ -113,10 +117,10 @@ class _Message:
 
     def children(self, view: memoryview) -> Iterator[Any]:
         """Every body and attachment, and what stands behind the last attribute."""
+        self.job.account.structure(0, 6)
         for one in tnef.attributes(view):
-            if isinstance(one, int):
+            if isinstance(one, int):  # what stands behind the last one is left to the account
                 yield from self._finished()
-                yield from self._behind(view[one:])
                 break
             self._check(one)
             if one.id == _RENDER:
@@ -131,6 +135,13 @@ class _Message:
             self.job.error("checksum", message, whole=True)  # they are given all the same
 
     def _check(self, one: tnef.Attribute) -> None:
+        """Claim what frames the data, and the data of what is read here."""
+        account, end = self.job.account, one.offset + len(one.data)
+        account.structure(one.offset - 9, 9)
+        account.structure(end, 2)
+        read = one.id in _READ or one.id in _DATES or one.id in _ATTRIBUTES
+        if read or (len(one.data) < _MIN_FREE and one.id != _DATA):
+            account.structure(one.offset, len(one.data))
         if not one.whole:
             self.job.error("truncated", f"the file ends in attribute {one.id:08x}")
             self.job.unread(Reason.TRUNCATED, "the TNEF ends in an attribute")
@@ -146,6 +157,7 @@ class _Message:
         elif one.id in _ATTRIBUTES:
             self.result.properties.setdefault(_ATTRIBUTES[one.id], self._text(one.data[:4_096]))
         elif one.id == _TEXT_BODY and len(one.data):
+            self.job.account.child(one.offset, len(one.data))
             yield self._body("body.txt", bytes(one.data).rstrip(b"\0"))
         elif one.id == _MESSAGE:
             yield from self._properties(one.data)
@@ -161,12 +173,24 @@ class _Message:
                     self._damaged("the RTF body is damaged or too long")
                 if text:
                     yield self._body("body.rtf", text)
+                    page = rtfhtml.html(text, self.codec)
+                    if page:
+                        yield self._body("body.html", page)
             elif one.id == _HTML and one.values:
                 yield self._body("body.html", bytes(one.values[0]))
             elif one.id == _BODY and one.values:
                 yield self._body("body.txt", bytes(one.values[0]).rstrip(b"\0"))
             else:
                 self._keep(one)
+                yield from self._free(one)
+
+    def _free(self, one: tnef.Property) -> Iterator[Any]:
+        """Values that nothing here reads and that are long enough to be a file."""
+        if one.type not in (0x0D, 0x102):
+            return
+        for value in one.values:
+            if len(value) >= _MIN_FREE:
+                yield self.job.child([value], name=f"property-{one.id & 0xFFFF:04x}")
 
     def _keep(self, one: tnef.Property) -> None:
         value = tnef.value(one, self.codec)
@@ -185,9 +209,9 @@ class _Message:
         elif one.id == _TRANSPORT:
             current.long_name = current.long_name or self._text(one.data[:2_048])
         elif one.id == _DATA:
-            current.data = one.data
+            current.data = [*current.data, one]
         elif one.id == _META:
-            current.rendering = one.data
+            current.rendering = one
         elif one.id == _ATTACHMENT:
             found, whole = tnef.properties(one.data)
             if not whole:
@@ -199,6 +223,8 @@ class _Message:
         if one.id == 0x3701 and one.values:
             current.object = one.values[0]
             return
+        if one.type in (0x0D, 0x102):
+            current.free = [*current.free, one]
         value = tnef.value(one, self.codec)
         if not isinstance(value, str) or one.id == -1:
             return
@@ -218,19 +244,25 @@ class _Message:
         current, self._current = self._current, None
         if current is None:
             return
-        data, embedded = current.data, False
-        inner = current.object
+        embedded, inner = False, current.object
+        found_data = [one.data for one in current.data]
         if inner is not None and _is_object(inner):  # the data beside it is a note for old programs
-            data, embedded = inner[_IID_BYTES:], True
-        elif inner is not None and (data is None or not len(data)):
-            data = inner
-        if current.rendering is not None and len(current.rendering) >= _MIN_TRAILING:
-            yield self.job.child([current.rendering], name="rendering.wmf")
-        if data is None:
+            found_data, embedded = [inner[_IID_BYTES:], *(one for one in found_data if len(one) > 7)], True
+        elif inner is not None and not any(len(one) for one in found_data):
+            found_data = [inner]
+        for one in current.data:
+            self.job.account.child(one.offset, len(one.data))
+        if current.rendering is not None and len(current.rendering.data) >= _MIN_RENDERING:
+            self.job.account.child(current.rendering.offset, len(current.rendering.data))
+            yield self.job.child([current.rendering.data], name="rendering.wmf")
+        for free in current.free:
+            yield from self._free(free)
+        if not found_data:
             return
+        data, *others = found_data
         name = current.name
-        found, _ = name_findings(name)
-        yield from (self.plugin.finding(one, name[:300]) for one in found)
+        names, _ = name_findings(name)
+        yield from (self.plugin.finding(found, name[:300]) for found in names)
         listed = TnefAttachment(
             filename=name, size=len(data), type=current.type, content_id=current.content_id, embedded=embedded
         )
@@ -238,15 +270,12 @@ class _Message:
             self.result.attachments.append(listed)
         facts: dict[str, Any] = {"type": current.type, "content_id": current.content_id}
         kept = {key: value for key, value in facts.items() if value}
-        yield self.job.child([data], name=name or "attachment", **kept)
+        for content in (data, *others):  # of two data attributes programs take either
+            yield self.job.child([content], name=name or "attachment", **kept)
 
     def _body(self, name: str, content: bytes) -> Any:
         self.result.bodies.append(name)
         return self.job.child([content], name=name)
-
-    def _behind(self, view: memoryview) -> Iterator[Any]:
-        if len(view) >= _MIN_TRAILING and any(view):
-            yield self.job.child([view], name="trailing.bin")
 
     def _damaged(self, what: str) -> None:
         self.job.error("corrupt", what)

@@ -152,6 +152,12 @@ DOCUMENTS: tuple[Row, ...] = (
     row("pdf", "application/pdf", "document", b"%PDF-"),
     row("rtf", "application/rtf", "document", b"{\\rt"),
     row("ole", "application/x-ole-storage", "document", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+    row("lzfu", "application/x-rtf-compressed", "mail", at(8, b"LZFu"), at(8, b"MELA"), ext="rtf"),
+    # a ContentInfo: a sequence of any length whose first value is one of the types of RFC 5652
+    row("cms", "application/pkcs7-mime", "mail", like(
+        rb"\x30(?:[\x01-\x80]|\x81.|\x82..|\x83...|\x84....)"
+        rb"\x06(?:\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\1-\6]|"
+        rb"\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01[\x02\x09\x17])"), ext="p7m"),
     row("onenote", "application/onenote", "document", b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d",
         b"\x3f\xdd\x9a\x10\x1b\x91\xf5\x49", b"\xa1\x2f\xff\x43\xd9\xef\x76\x4c", ext="one"),
     row("ps", "application/postscript", "document", b"%!PS", b"\xc5\xd0\xd3\xc6"),

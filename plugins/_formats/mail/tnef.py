@@ -43,6 +43,8 @@ class Attribute(msgspec.Struct, kw_only=True):
     level: int
     id: int
     data: memoryview
+    offset: int = 0
+    """Of the data, in the file."""
     whole: bool = True
     checked: bool = True
     """The checksum holds."""
@@ -59,7 +61,7 @@ def attributes(view: memoryview) -> Iterator[Attribute | int]:
         end = at + 9 + size
         whole = end <= len(view)
         checked = whole and view[end : end + 2] == (sum(data) & 0xFFFF).to_bytes(2, "little")
-        yield Attribute(level=level, id=number, data=data, whole=whole, checked=checked)
+        yield Attribute(level=level, id=number, data=data, offset=at + 9, whole=whole, checked=checked)
         at = end + 2
         if not whole:
             break

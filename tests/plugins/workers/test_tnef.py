@@ -123,7 +123,7 @@ def test_damage_is_named() -> None:
     assert cut.reasons == {"truncated"}
     assert cut.contents["A.TXT"] == b"x" * 32
     assert "corrupt" in scan(HEAD + attribute(1, 0x00069003, struct.pack("<I", 5) + b"junk")).reasons
-    assert scan(good + b"\x09 and bytes behind it").contents["trailing.bin"] == b"\x09 and bytes behind it"
+    assert scan(good + b"\x09 and bytes behind it").contents["tail"] == b"\x09 and bytes behind it"
 
 
 def test_hostile_counts() -> None:
@@ -160,7 +160,7 @@ def test_many_attachments() -> None:
         ("two-files.tnef", {"AUTHORS": 244, "README": 893}, []),
         ("long-filename.tnef", {"allproductsmar2000.dat": 279}, ["body.rtf"]),
         ("unicode-mapi-attr.tnef", {"example.dat": 1024}, ["body.html"]),
-        ("IPM-DistList.tnef", {"Untitled Attachment": 19965}, ["body.rtf"]),
+        ("IPM-DistList.tnef", {"Untitled Attachment": 19965}, ["body.rtf", "body.html"]),
         ("triples.tnef", {}, ["body.txt", "body.rtf"]),
         ("rtf.tnef", {}, ["body.rtf"]),
         ("data-before-name.tnef", {"AUTOEXEC.BAT": 0, "CONFIG.SYS": 0, "boot.ini": 289}, ["body.rtf"]),
