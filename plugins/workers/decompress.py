@@ -11,7 +11,7 @@ import msgspec
 
 from plugins._formats.archives.by_tool import read_by_7z
 from plugins._formats.archives.declare import Source
-from plugins._formats.archives.detect import detect
+from plugins._formats.archives.detect import detect_all
 from plugins._formats.archives.entry import BadArchive, Entry, Member, WrongPassword
 from plugins._formats.archives.readers import FORMATS
 from plugins._formats.archives.sevenzip import SevenZip, end_of_7z
@@ -85,12 +85,16 @@ class Decompress(Worker[DecompressOptions]):
     result = DecompressResult
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield a child a member, then one `DecompressResult`."""
-        view = payload.view()
+        """Yield a child a member, then one `DecompressResult` of the first format that the payload is."""
         asked = frozenset(str(meta.get("filetype", "")) for meta in job.dispatch_meta)
-        kind = detect(view, payload.name, asked)
-        if kind is None:
-            return
+        for number, kind in enumerate(detect_all(payload.view(), payload.name, asked)):
+            for emit in self._read(kind, payload, job):
+                if not number or not isinstance(emit, DecompressResult):
+                    yield emit
+
+    def _read(self, kind: str, payload: Payload, job: Job) -> Iterator[Any]:
+        """The payload as one format."""
+        view = payload.view()
         work = _Work(kind, job, self._passwords(job), self.options.max_members)
         try:
             if kind == "zip":

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from plugins._formats.filetype import identify
 
+from .declare import Format, unchecked
 from .readers import FORMATS
 from .singles import LZ4_LEGACY_MAGIC, is_brotli
 
 _ZIPS = frozenset({"zip", "docx", "xlsx", "pptx", "ooxml", "odf", "epub", "jar", "apk"})
+_ALIASES = frozenset({"ar", "deb", "lz4", "lz4-legacy"})
+"""Labels of one reader each two."""
 _EOCD = b"PK\x05\x06"
 _EOCD_WITHIN = 22 + 65_535 + 4_096
 _PROGRAMS = frozenset({"pe", "elf", "macho", "mz"})
 _UPX = b"UPX!"
 _UPX_WITHIN = 8_192
+
+
+def detect_all(view: memoryview, name: str = "", asked: frozenset[str] = frozenset()) -> list[str]:
+    """All formats that begin with the bytes: first what they are known for, then whoever's mark holds, too.
+
+    Programs go by different marks: a zip may be an ISO image, whose mark stands 32 KiB further on.
+    """
+    first = detect(view, name, asked)
+    also = [found.label for found in FORMATS.values() if found.label not in _ALIASES and _begins(view, found)]
+    if first in _ALIASES:
+        also = []
+    return list(dict.fromkeys(([] if first is None else [first]) + also))
+
+
+def _begins(view: memoryview, found: Format) -> bool:
+    marks = (bytes(view[mark.offset : mark.offset + len(mark.data)]) == mark.data for mark in found.marks)
+    return found.check is not unchecked and any(marks) and found.check(view, 0)
 
 
 def detect(view: memoryview, name: str = "", asked: frozenset[str] = frozenset()) -> str | None:

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from plugins._formats.archives.declare import Check, Mark, no_end
+from plugins._formats.archives.declare import Check, Mark, no_end, unchecked
+from plugins._formats.archives.pyinstaller import COOKIE, end_of_carchive
+from plugins._formats.archives.pyinstaller import bounds as pyinstaller_bounds
 from plugins._formats.archives.readers import FORMATS
 from plugins._formats.executables import elf, macho
 from stoq_core.account import Account, Claim
@@ -36,6 +38,8 @@ class Seek(NamedTuple):
     marks: tuple[Mark, ...]
     check: Check
     end: Callable[[memoryview, int], int | None] = no_end
+    bounds: Callable[[memoryview, int], tuple[int, int] | None] | None = None
+    """Where a format whose mark stands at its end begins and ends; it is given the mark's offset."""
 
 
 class Piece(NamedTuple):
@@ -61,6 +65,7 @@ def _programs_and_documents() -> Iterator[Seek]:
     yield Seek("lnk", (Mark(b"L\0\0\0\1\x14\2\0"),), documents.is_lnk)
     yield Seek("tnef", (Mark(b"\x78\x9f\x3e\x22"),), documents.is_tnef)
     yield Seek("onenote", (Mark(b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d"),), documents.is_onenote)
+    yield Seek("pyinstaller", (Mark(COOKIE),), unchecked, end_of_carchive, pyinstaller_bounds)
     yield Seek("chm", (Mark(b"ITSF"),), documents.is_chm)
 
 
@@ -130,10 +135,20 @@ def hits(payload: Payload) -> Hits:
             if matches:
                 seek, offset = known[pattern.identifier]
                 order = len(found)
-                starts = (match.offset - offset for match in matches)
+                starts = [match.offset - offset for match in matches]
+                if seek.bounds is not None:
+                    starts, order = _starts(payload, seek.bounds, starts), -1  # it may begin as a stream
                 found.extend((start, order, seek) for start in starts if start >= 0)
     found.sort(key=lambda hit: hit[:2])
     return Hits(found, is_cut)
+
+
+def _starts(
+    payload: Payload, bounds: Callable[[memoryview, int], tuple[int, int] | None], marks: list[int]
+) -> list[int]:
+    """Where formats begin whose marks stand at their ends."""
+    view = payload.view()
+    return [found[0] for mark in marks if (found := bounds(view, mark)) is not None]
 
 
 def _scanned(payload: Payload) -> Iterable[Any]:

@@ -28,6 +28,7 @@ BROTLI = FileType("application/x-brotli", "brotli", "br", "archive")
 _TYPES = {row.type.label: row.type for row in TABLE}
 _PDF_MARK = re.compile(rb"%PDF-\d\.\d")
 _KOLY = b"koly\0\0\0\4\0\0\2\0"
+_COOKIE = b"MEI\x0c\x0b\x0a\x0b\x0e"
 
 # First four bytes → the marks to compare in full, longest first.
 _PREFIXES: dict[bytes, list[tuple[bytes, Check | None, FileType]]] = {}
@@ -74,6 +75,11 @@ def identify(view: memoryview) -> FileType:
     kind = _by_prefix(head, view)
     if (kind is None or kind.group == "archive") and bytes(view[-512:-500]) == _KOLY:
         return _TYPES["dmg"]  # such an image begins with its first chunk, which may be a bzip2 or xz stream
+    if (kind is None or kind.group == "archive") and _COOKIE in (
+        bytes(view[-88:-80]),
+        bytes(view[-24:-16]),
+    ):
+        return _TYPES["pyinstaller"]  # whose first entry is a zlib stream
     if kind is not None:
         return zip_kind(head, kind) if kind.label == "zip" else kind
     text = by_text(head)
