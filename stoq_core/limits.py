@@ -21,8 +21,16 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
+WALL_FACTOR = 4
+"""A worker's time is processor time; it may take so many times as long where others use the processor."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one worker may spend on one payload; None means the request's own limit."""
+    """What one worker may spend on one payload; None means the request's own limit.
+
+    `wall_ms` are milliseconds of the processor, and `WALL_FACTOR` times as many by the clock on the wall:
+    so a machine's load changes no verdict, and whoever only waits comes to an end, too.
+    """
 
     input_bytes: int | None = None
     output_bytes: int | None = None
@@ -79,6 +87,27 @@ class Deadline:
 
 
 _MEMBER_BYTES = MiB
+
+
+class StepDeadline(Deadline):
+    """What one step of a worker has left: processor time of this thread until `cpu_at`, and wall time."""
+
+    __slots__ = ("cpu_at",)
+
+    def __init__(self, at: float, cpu_at: float, clock: Clock = time.monotonic) -> None:
+        """`cpu_at` is in seconds of `time.thread_time`."""
+        super().__init__(at, clock)
+        self.cpu_at = cpu_at
+
+    @property
+    def left_ms(self) -> float:
+        """Milliseconds left, of whichever is less; never below zero."""
+        return max(0.0, min(self.at - self.clock(), self.cpu_at - time.thread_time()) * 1000)
+
+    @property
+    def expired(self) -> bool:
+        """True once either is over."""
+        return self.left_ms <= 0
 
 
 class Budget:

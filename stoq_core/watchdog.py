@@ -9,6 +9,9 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
+from typing import NamedTuple
+
+from .limits import WALL_FACTOR
 
 _POLL_S = 0.02
 _IDLE_S = 1.0
@@ -17,6 +20,31 @@ _LONG_ENOUGH = 100_000  # it comes at the first jump; the bound is for other int
 
 class Overtime(BaseException):
     """Raised inside plugin code whose time is up; no `except Exception` swallows it."""
+
+
+class _Due(NamedTuple):
+    """Until when a thread may work: by the wall's clock, and by its own processor time."""
+
+    wall_at: float
+    cpu_at: float
+    cpu_clock: int | None
+
+    def is_over(self, now: float) -> bool:
+        """True once either is over; a thread that is gone has all the time there is."""
+        if now >= self.wall_at:
+            return True
+        if self.cpu_clock is None:
+            return False
+        try:
+            return time.clock_gettime(self.cpu_clock) >= self.cpu_at
+        except OSError:
+            return False
+
+
+def _cpu_clock(ident: int) -> int | None:
+    """The clock of a thread's processor time; None where the system (macOS) has none for others to read."""
+    found = getattr(time, "pthread_getcpuclockid", None)
+    return None if found is None else int(found(ident))
 
 
 class Watchdog:
@@ -29,14 +57,19 @@ class Watchdog:
     def __init__(self) -> None:
         """Nothing is started until there is something to watch."""
         self._lock = threading.Lock()
-        self._due: dict[int, float] = {}
+        self._due: dict[int, _Due] = {}
         self._late: set[int] = set()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
 
-    def arm(self, wall_s: float) -> None:
-        """From now on, `Overtime` is raised in this thread once `wall_s` has passed, again and again."""
-        self._due[threading.get_ident()] = time.monotonic() + wall_s
+    def arm(self, cpu_s: float, wall_s: float | None = None) -> None:
+        """From now on, `Overtime` is raised in this thread once it has used `cpu_s`, again and again.
+
+        Or once `wall_s` has passed: `limits.WALL_FACTOR` times as long by default.
+        """
+        ident = threading.get_ident()
+        wall_s = cpu_s * WALL_FACTOR if wall_s is None else wall_s
+        self._due[ident] = _Due(time.monotonic() + wall_s, time.thread_time() + cpu_s, _cpu_clock(ident))
         if self._thread is None:
             self._start()
         if not self._wake.is_set():
@@ -88,13 +121,13 @@ class Watchdog:
 
     def _look(self, now: float) -> None:
         """Raise in every thread whose time is up."""
-        overdue = [ident for ident, due in list(self._due.items()) if now >= due]
+        overdue = [ident for ident, due in list(self._due.items()) if due.is_over(now)]
         if not overdue and not self._late:
             return
         with self._lock:
             for ident in overdue:
                 due = self._due.pop(ident, None)
-                if due is not None and now >= due:
+                if due is not None and due.is_over(now):
                     self._late.add(ident)
                 elif due is not None:
                     self._due[ident] = due  # it was done in time, and has begun something else

@@ -89,7 +89,7 @@ class Jinja(Decorator[JinjaOptions]):
         left = self.options.max_bytes
         until = time.monotonic() + self.options.wall_ms / 1000
         try:
-            WATCHDOG.arm(self.options.wall_ms / 1000)
+            WATCHDOG.arm(self.options.wall_ms / 1000, self.options.wall_ms / 1000)
             try:
                 for part in self._template.generate(values):
                     raw = part.encode("utf-8", "replace")

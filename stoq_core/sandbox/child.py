@@ -16,7 +16,7 @@ import msgspec
 from stoq_core.body import Body
 from stoq_core.errors import PluginError
 from stoq_core.job import Child
-from stoq_core.limits import Deadline, MiB
+from stoq_core.limits import WALL_FACTOR, Deadline, MiB
 from stoq_core.payload import Payload, PayloadMeta
 from stoq_core.registry import Plugins
 from stoq_core.scan import guarded
@@ -53,22 +53,27 @@ class Alarm:
     def __init__(self) -> None:
         """Take over SIGALRM."""
         self._armed = self._ticks = False
-        self._until = self._kill_at = 0.0
+        self._until = self._cpu_until = self._kill_at = 0.0
         signal.signal(signal.SIGALRM, self._ring)
         signal.siginterrupt(signal.SIGALRM, False)  # noqa: FBT003 - positional; a tick disturbs no library
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
-    def arm(self, wall_s: float) -> None:
-        """From now on, `Overtime` is raised once `wall_s` has passed, again and again."""
-        now = time.monotonic()
-        self._until = now + wall_s
+    def arm(self, cpu_s: float, wall_s: float | None = None) -> None:
+        """From now on, `Overtime` is raised once the process has used `cpu_s`, again and again.
+
+        Or once `wall_s` has passed: `WALL_FACTOR` times as long by default.
+        """
+        wall_s = cpu_s * WALL_FACTOR if wall_s is None else wall_s
+        self._until = time.monotonic() + wall_s
+        self._cpu_until = time.process_time() + cpu_s
         self._armed = True
-        if not 0 <= self._kill_at - self._until - _HARD_S / 2 <= _HARD_S / 2:
-            self._kill_at = self._until + _HARD_S
-            signal.setitimer(signal.ITIMER_PROF, wall_s + _HARD_S)
-        if not self._ticks or wall_s < _TICK_S:
+        if not 0 <= self._kill_at - self._cpu_until - _HARD_S / 2 <= _HARD_S / 2:
+            self._kill_at = self._cpu_until + _HARD_S
+            signal.setitimer(signal.ITIMER_PROF, cpu_s + _HARD_S)
+        first_s = min(cpu_s, wall_s, _TICK_S)
+        if not self._ticks or first_s < _TICK_S:
             self._ticks = True
-            signal.setitimer(signal.ITIMER_REAL, max(1e-6, min(wall_s, _TICK_S)), _TICK_S)
+            signal.setitimer(signal.ITIMER_REAL, max(1e-6, first_s), _TICK_S)
 
     def disarm(self) -> None:
         """Stop watching."""
@@ -78,7 +83,7 @@ class Alarm:
         if not self._armed:
             self._ticks = False
             signal.setitimer(signal.ITIMER_REAL, 0)
-        elif time.monotonic() >= self._until:
+        elif time.process_time() >= self._cpu_until or time.monotonic() >= self._until:
             raise Overtime
 
 

@@ -45,6 +45,8 @@ PROTECTIONS = {
 }
 """Every protection by the name that `stats.sandbox` and `sandbox.require` use, and what it means."""
 
+_LAST_WORDS_S = 2  # between SIGXCPU, which says what it is for, and SIGKILL, which does not
+
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """A child's rlimits: bytes, seconds, counts. `base_bytes` is what it maps before any payload."""
@@ -221,7 +223,12 @@ def _limit(bounds: Bounds, *, own_user: bool) -> None:
     for which, most in wanted.items():
         hard = resource.getrlimit(which)[1]
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(which, (value, value))
+        last = (
+            value + _LAST_WORDS_S
+            if which == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY
+            else value
+        )
+        resource.setrlimit(which, (value, last))
 
 
 def _bound_capabilities() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stoq_core.body import Body, BodyWriter, anonymous_file, seal, write_all
 from stoq_core.errors import Reason
+from stoq_core.limits import WALL_FACTOR
 from stoq_core.scan.examine import Task
 from stoq_core.scan.journal import Journal, Listener
 from stoq_core.values import plain_text
@@ -221,7 +222,7 @@ class Run:
         current, most_ms = self._received.current, self._task.limits.worker_wall_ms
         facts = self._sandbox.index.of(current) if current else None
         own_ms = facts.wall_ms if facts and facts.wall_ms else most_ms
-        until_s = self._step_at_s + min(own_ms, most_ms) / 1000 + _GRACE_S
+        until_s = self._step_at_s + WALL_FACTOR * min(own_ms, most_ms) / 1000 + _GRACE_S
         left_s: float = self._task.deadline.left_ms / 1000 + _LATE_S
         return max(0.0, min(until_s - channel.waited_s, left_s))
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from stoq_core.body import Body, anonymous_file, seal, write_all
 from stoq_core.errors import PluginError
+from stoq_core.limits import WALL_FACTOR
 from stoq_core.tools import STDERR_BYTES, ToolCall, find, missing, overflow, overtime
 
 from . import messages as wire
@@ -104,7 +105,8 @@ class Toolbox:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _wait(self, zygote: Zygote, pid: int, call: ToolCall, folder: str, room: int) -> wire.Exited:
-        until = time.monotonic() + call.wall_ms / 1000
+        """Until it ends: its processor time is bounded where it runs, and what it waits for here."""
+        until = time.monotonic() + WALL_FACTOR * call.wall_ms / 1000
         while True:
             try:
                 exited = zygote.exit_of(pid, _LOOK_S)
@@ -187,7 +189,7 @@ def _call_of(asked: wire.ToolAsked, most_ms: float) -> ToolCall:
         arguments=[],
         files=asked.files,
         output_bytes=min(asked.output_bytes, 1 << 30),
-        wall_ms=min(asked.wall_ms, most_ms),
+        wall_ms=min(asked.wall_ms, most_ms / WALL_FACTOR),
     )
 
 

@@ -8,16 +8,18 @@ from typing import Any, Protocol
 
 from stoq_core.errors import PluginError, Reason
 from stoq_core.job import Job
-from stoq_core.limits import Deadline
+from stoq_core.limits import WALL_FACTOR, Deadline, StepDeadline
 from stoq_core.payload import OpaquePayload, Payload
 from stoq_core.watchdog import WATCHDOG, Overtime
+
+_NEARLY = 0.9  # a process counts more than its thread does
 
 
 class Timer(Protocol):
     """Raises `Overtime` in the thread that armed it, once the time is up and again until disarmed."""
 
-    def arm(self, wall_s: float) -> None:
-        """Begin to watch."""
+    def arm(self, cpu_s: float, wall_s: float | None = None) -> None:
+        """Begin to watch: processor time, and the wall's (`WALL_FACTOR` times as much by default)."""
 
     def disarm(self) -> None:
         """Stop watching."""
@@ -42,14 +44,14 @@ class Guarded:
     """Step through a plugin's iterator under the watchdog; everything it raises is a `PluginError`."""
 
     __slots__ = (
-        "_allowed_s", "_call", "_deadline", "_iterator", "_job", "_payload", "alive", "ended", "runs_code",
-        "spent_s",
+        "_allowed_s", "_call", "_cpu_s", "_deadline", "_iterator", "_job", "_payload", "alive", "ended",
+        "runs_code", "spent_s",
     )  # fmt: skip
 
     def __init__(
         self, call: Any, payload: Payload | OpaquePayload, job: Job, allowed_s: float, deadline: Deadline
     ) -> None:
-        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s` in all.
+        """`call` is the plugin's `scan` or `dispatch`; it may take `allowed_s` of the processor in all.
 
         `deadline` is the request's. Time in which the plugin is paused, because what it has yielded
         is examined first, does not count against it.
@@ -57,7 +59,7 @@ class Guarded:
         self._deadline = deadline
         self._call, self._payload, self._job, self._allowed_s = call, payload, job, allowed_s
         self._iterator: Iterator[Any] | None = None
-        self.spent_s = 0.0
+        self.spent_s = self._cpu_s = 0.0
         self.alive = True
         self.ended = False
         self.runs_code = True
@@ -67,12 +69,12 @@ class Guarded:
         """The next emit, or `END`."""
         if not self.runs_code:
             return next(self._iterator, END)  # type: ignore[arg-type]
-        left_s = self._begin_step()
-        if left_s <= 0:
+        cpu_left_s, left_s = self._begin_step()
+        if min(cpu_left_s, left_s) <= 0:
             raise self._overtime()
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.thread_time()
         try:
-            _Clock.timer.arm(left_s)
+            _Clock.timer.arm(cpu_left_s, left_s)
             try:
                 if self._iterator is None:
                     self._iterator = self._begin()
@@ -84,7 +86,7 @@ class Guarded:
             raise _described(error)  # noqa: B904 - the cause is the plugin's own
         except Overtime:
             _Clock.timer.disarm()
-            raise self._overtime() from None
+            raise self._overtime(time.thread_time() - cpu_began) from None
         except MemoryError:
             self.alive = False
             raise PluginError("memory", "it ran out of memory", reason=Reason.MEMORY) from None
@@ -99,14 +101,16 @@ class Guarded:
             return emit
         finally:
             self.spent_s += time.perf_counter() - began
+            self._cpu_s += time.thread_time() - cpu_began
 
-    def _begin_step(self) -> float:
-        """How long the step may take, in seconds; the job is told."""
+    def _begin_step(self) -> tuple[float, float]:
+        """How long the step may take, in seconds of the processor and of the wall; the job is told."""
         clock = self._deadline.clock
         now = clock()
-        until = min(self._deadline.at, now + self._allowed_s - self.spent_s)
-        self._job.deadline = Deadline(until, clock)
-        return until - now
+        until = min(self._deadline.at, now + self._allowed_s * WALL_FACTOR - self.spent_s)
+        cpu_left_s = self._allowed_s - self._cpu_s
+        self._job.deadline = StepDeadline(until, time.thread_time() + cpu_left_s, clock)
+        return cpu_left_s, until - now
 
     def _begin(self) -> Iterator[Any]:
         made = self._call(self._payload, self._job)
@@ -120,11 +124,12 @@ class Guarded:
         iterator: Iterator[Any] = made
         return iterator
 
-    def _overtime(self) -> PluginError:
+    def _overtime(self, in_step_s: float = 0.0) -> PluginError:
         self.alive = False
-        if self._deadline.expired and self.spent_s < self._allowed_s:
+        on_the_wall = self._cpu_s + in_step_s < self._allowed_s * _NEARLY
+        if self._deadline.expired and on_the_wall:
             return PluginError("deadline", "the request's time ran out", reason=Reason.DEADLINE)
-        allowed = int(self._allowed_s * 1000)
+        allowed = int(self._allowed_s * 1000 * (WALL_FACTOR if on_the_wall else 1))
         return PluginError(
             "timeout", f"it was stopped after {allowed} ms", reason=Reason.TIMEOUT, allowed=allowed
         )
