@@ -12,12 +12,19 @@ import msgspec
 
 from plugins._formats.office import properties
 from plugins._formats.office.compound import MAGIC, Compound, Entry
-from plugins._formats.office.encryption import Locked, decrypt, encryption, guess, sizes_hold
+from plugins._formats.office.encryption import (
+    ENCRYPTED_STREAMS,
+    Locked,
+    clear_from,
+    decrypt,
+    encryption,
+    guess,
+    sizes_hold,
+)
 from plugins._formats.office.hangul import Hangul
 from plugins._formats.office.inner import Inflated, Stream
 from plugins._formats.office.native import ole10_native
 from plugins._formats.office.sectors import claim
-from plugins._formats.office.visio import parts
 from plugins._text.names import PACKED_FINDINGS, name_findings
 from plugins._text.passwords import seasonal
 from stoq_core.account import MIN_GAP_BYTES
@@ -96,11 +103,13 @@ class Ole(Worker[OleOptions]):
         full: LimitReached | None = None
         given: list[Entry] = []
         try:
-            yield from self._streams(compound, payload, job, given)
+            clear = self._decrypted(compound, payload, job, result)
+            if clear is not None:
+                yield job.child([clear], name=payload.name or "document", decrypted=True)
+            yield from self._streams(compound, payload, job, given, is_read=clear is not None)
             leftover = claim(compound, given, job.account)
-            if leftover:
+            if leftover and clear is None:
                 yield job.child(separated(leftover), name="leftover.bin", pieces=len(leftover))
-            yield from self._decrypted(compound, payload, job, result)
         except LimitReached as error:
             full = error
         for message, reason in compound.problems.items():
@@ -120,7 +129,10 @@ class Ole(Worker[OleOptions]):
             if entry is not None:
                 result.properties |= properties.read(compound.read(entry, _PROPERTIES_BYTES))
 
-    def _streams(self, compound: Compound, payload: Payload, job: Job, given: list[Entry]) -> Iterator[Any]:
+    def _streams(
+        self, compound: Compound, payload: Payload, job: Job, given: list[Entry], *, is_read: bool
+    ) -> Iterator[Any]:
+        """All streams; those that were read decrypted only for what stands behind the encrypted bytes."""
         room = payload.size + 4_096
         hangul = Hangul(compound)
         for entry in compound.streams:
@@ -134,7 +146,11 @@ class Ole(Worker[OleOptions]):
             room -= len(content)
             if not content:
                 continue
-            if entry.path[-1].upper() == "\x01OLE10NATIVE":
+            if is_read and entry.path[-1].upper() in ENCRYPTED_STREAMS:
+                content = content[clear_from(content, entry.path[-1]) :]
+            if not content:
+                pass
+            elif entry.path[-1].upper() == "\x01OLE10NATIVE":
                 yield from self._native(content, entry, job)
             elif hangul.is_packed(entry):
                 yield from self._deflated(content, entry, hangul, job)
@@ -159,12 +175,12 @@ class Ole(Worker[OleOptions]):
             message = f"{entry.shown}: packed data within packed data; not all of it is inflated"
             job.error("ratio", message)
             job.unread(Reason.RATIO, message)
-        yield job.child([stream.left()], name=_name(entry), **_where(entry))
         if entry.path[-1] == "VisioDocument":
-            yield from self._drawing(content, entry, job)
+            yield from self._drawing(stream, entry, job)
+        yield job.child([stream.left()], name=_name(entry), **_where(entry))
 
-    def _drawing(self, content: bytes, entry: Entry, job: Job) -> Iterator[Any]:
-        plain = [part for _, part in parts(content, job.bytes_left)]
+    def _drawing(self, stream: Stream, entry: Entry, job: Job) -> Iterator[Any]:
+        plain = [part for _, part in stream.drawing(job.bytes_left)]
         if plain:
             yield job.child(separated(plain), name="VisioDocument.bin", path=entry.shown, parts=len(plain))
 
@@ -205,10 +221,11 @@ class Ole(Worker[OleOptions]):
             if len(piece) >= MIN_GAP_BYTES and piece.strip(piece[:1]):
                 yield job.child([piece], name=f"{_name(entry)}.rest", **_where(entry))
 
-    def _decrypted(self, compound: Compound, payload: Payload, job: Job, result: OleResult) -> Iterator[Any]:
+    def _decrypted(self, compound: Compound, payload: Payload, job: Job, result: OleResult) -> bytes | None:
+        """The document in the clear; None for one that is not encrypted, or that nothing opens."""
         kind = encryption(compound) or Hangul(compound).locked
         if not kind:
-            return
+            return None
         result.encryption = kind
         why = {"drm": "rights management keeps the key on a server", "hwp": "only Hancom's programs open it"}
         message = why.get(kind, "no password fits")
@@ -218,15 +235,15 @@ class Ole(Worker[OleOptions]):
                     raise Locked("its structure does not hold, so it is not decrypted")
                 clear = self._opened(payload.content, job, result)
                 if clear is not None:
-                    yield job.child([clear], name=payload.name or "document", decrypted=True)
                     if kind == "ooxml" and not zipfile.is_zipfile(io.BytesIO(clear)):
                         job.error("corrupt", "what was decrypted is no package")
                         job.unread(Reason.CORRUPT, "what was decrypted is no package")
-                    return
+                    return clear
             except Locked as error:
                 message = str(error)
         job.error("encrypted_document", message)
         job.unread(Reason.ENCRYPTED_DOCUMENT, message)
+        return None
 
     def _opened(self, content: bytes, job: Job, result: OleResult) -> bytes | None:
         """The document in the clear, by the passwords told or by one that people often take."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import zlib
 
 _INT31 = 1 << 31
@@ -24,18 +25,34 @@ def is_arc(head: bytes, view: memoryview) -> bool:
     return end >= len(view) or view[end] == 0x1A
 
 
-def is_lzma(head: bytes, _view: memoryview) -> bool:
-    """Properties below 225, a dictionary that encoders write, and a length that is unknown or sane."""
+def is_lzma(head: bytes, view: memoryview) -> bool:
+    """Properties below 225, a dictionary that encoders write, a sane length, and bytes that decode.
+
+    Equations of Office documents pass all but the last.
+    """
     if len(head) < 14 or head[0] >= 225 or head[13]:  # the range coder's first byte is always zero
         return False
     dictionary = int.from_bytes(head[1:5], "little")
     size = int.from_bytes(head[5:13], "little")
     if size != (1 << 64) - 1 and size >= 1 << 38:
         return False
-    if dictionary == 0xFFFFFFFF:
-        return True
     low = dictionary & -dictionary
-    return dictionary >= 4096 and dictionary in (low, low * 3)  # 2^n or 2^n + 2^(n-1)
+    usual = dictionary >= 4096 and dictionary in (low, low * 3)  # 2^n or 2^n + 2^(n-1)
+    return (usual or dictionary == 0xFFFFFFFF) and _lzma_begins(head[0], bytes(view[13:525]))
+
+
+def _lzma_begins(properties: int, packed: bytes) -> bool:
+    """Whether the first bytes come out; a small window is enough for them."""
+    rest, lc = divmod(properties, 9)
+    pb, lp = divmod(rest, 5)
+    if lc + lp > 4:
+        return True  # allowed, but not by the library that would be asked
+    said = {"id": lzma.FILTER_LZMA1, "lc": lc, "lp": lp, "pb": pb, "dict_size": 4096}
+    try:
+        lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[said]).decompress(packed, 256)
+    except lzma.LZMAError:
+        return False
+    return True
 
 
 def is_pe(head: bytes, _view: memoryview) -> bool:

@@ -14,6 +14,12 @@ from plugins._formats.office.compound import Compound
 
 _ENCRYPTED_USER = b"\xdf\xc4\xd1\xf3"
 _MOST_RECORDS = 64
+_SEGMENT = 4_096
+ENCRYPTED_STREAMS = frozenset({
+    "ENCRYPTEDPACKAGE", "WORDDOCUMENT", "0TABLE", "1TABLE", "DATA", "WORKBOOK", "BOOK", "POWERPOINT DOCUMENT",
+    "PICTURES", "ENCRYPTEDSUMMARY",
+})  # fmt: skip
+"""Streams whose bytes are all in the document once it is decrypted."""
 _BLOCK, _PAD = 16, b"\x36"
 _HASHES: dict[str, Callable[[bytes], Any]] = {
     "sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512,
@@ -57,6 +63,14 @@ def _has_filepass(book: bytes) -> bool:
             return True
         at += 4 + size
     return False
+
+
+def clear_from(stream: bytes, name: str) -> int:
+    """Where an encrypted stream's own bytes end; of a package (MS-OFFCRYPTO 2.3.4.4) its size tells."""
+    if name.upper() != "ENCRYPTEDPACKAGE":
+        return len(stream)
+    size = int.from_bytes(stream[:8], "little")
+    return min(len(stream), 8 + -(-size // _SEGMENT) * _SEGMENT)
 
 
 def sizes_hold(compound: Compound) -> bool:
@@ -143,7 +157,7 @@ def _rounds(document: Any) -> int:
 
 def _is_right(document: Any, password: str) -> bool:
     """Whether the verifier accepts it; the document's key is then set."""
-    if document.type == "agile":
+    if getattr(document, "type", None) == "agile":
         document.secret_key = _agile_key(document.info, password)
         return document.secret_key is not None
     document.load_key(password=password, verify_password=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from plugins._formats.office import visio
 from plugins._formats.office.slides import presentation_objects
 from plugins._formats.office.workbook import joined_records
 
@@ -24,6 +25,8 @@ _LEAST_BYTES = 16
 _FREE_WORK = 4 * 1024 * 1024
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 _ZIP_END = struct.Struct("<4s4H2IH")
+_PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff[\xc0-\xfe]")
+_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -92,6 +95,12 @@ class Stream:
         yield from self._pictures()
         yield from self._packed()
 
+    def drawing(self, room: int) -> Iterator[tuple[int, bytes]]:
+        """Offset and plain bytes of what a `VisioDocument` packs; see `visio.parts`."""
+        for offset, size, plain in visio.parts(self.content, room):
+            yield offset, plain
+            self._take(offset, offset + size)
+
     def left(self) -> bytes:
         """The stream with zeros where something was taken out as it stands."""
         if not self._taken:
@@ -141,14 +150,19 @@ class Stream:
                 self._take(start, end)
 
     def _pictures(self) -> Iterator[Inner]:
-        """PNG pictures (text and packed data may stand in them); others are looked at where they are."""
-        at = self.content.find(_PNG, 1)
-        while at >= 0:
-            end = _png_end(self.content, at)
-            if not self._is_taken(at) and end > at + len(_PNG):
-                yield Inner(name=f"picture-{at}.png", offset=at, chunks=(memoryview(self.content)[at:end],))
+        """PNG and JPEG pictures: their readers know what else may stand in them."""
+        past = 0
+        for mark in _PICTURE.finditer(self.content):
+            at = mark.start()
+            if at < past or self._is_taken(at):
+                continue
+            kind, find_end = ("png", _png_end) if mark[0] == _PNG else ("jpg", _jpeg_end)
+            past = end = find_end(self.content, at)
+            if end > at and end - at < len(self.content):
+                yield Inner(
+                    name=f"picture-{at}.{kind}", offset=at, chunks=(memoryview(self.content)[at:end],)
+                )
                 self._take(at, end)
-            at = self.content.find(_PNG, max(end, at + 1))
 
     def _packed(self) -> Iterator[Inner]:
         """Zlib streams anywhere: pictures of drawings (MS-ODRAW 2.2.23 and on), and what else is packed."""
@@ -209,3 +223,22 @@ def _png_end(content: bytes, at: int) -> int:
         if kind == b"IEND":
             return place
     return at
+
+
+def _jpeg_end(content: bytes, at: int) -> int:
+    """Where the picture's end mark is, or its start where its segments do not hold."""
+    place, scanning = at + 2, False
+    while place + 4 <= len(content):
+        if scanning:
+            mark = _MARKER.search(content, place)
+            if mark is None:
+                return at
+            place = mark.end() - 2
+        kind = content[place + 1]
+        if content[place] != 0xFF or kind < 0xC0:
+            return at
+        if kind == 0xD9:
+            return place + 2
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        scanning = scanning or kind == 0xDA
+    return place + 2 if content[place : place + 2] == b"\xff\xd9" else at

@@ -18,8 +18,8 @@ _MOST_PARTS = 20_000
 _TRAILER_TYPE = 20
 
 
-def parts(stream: bytes, room: int) -> Iterator[tuple[int, bytes]]:
-    """Offset and plain bytes of each packed part, at most `room` bytes in all; nothing for another stream."""
+def parts(stream: bytes, room: int) -> Iterator[tuple[int, int, bytes]]:
+    """Offset, packed size and plain bytes of each packed part, at most `room` bytes in all."""
     if not stream.startswith(_MARK) or len(stream) < _TRAILER + 18:
         return
     new = stream[0x1A] >= 6
@@ -34,7 +34,7 @@ def parts(stream: bytes, room: int) -> Iterator[tuple[int, bytes]]:
         if form & _PACKED:
             plain = unpacked(plain, room)
             room -= len(plain) + size
-            yield offset, plain
+            yield offset, size, plain
             plain = plain[4:]
         if kind == _TRAILER_TYPE or 0x1D <= form < 0x1F or 0x50 <= form < 0x60:
             waiting.extend(_pointers(plain, new=new))

@@ -10,6 +10,8 @@ _CONTINUES = {0x003C: 0, 0x0812: 4, 0x0875: 4, 0x087F: 12}
 _DRAWINGS = 0x00EB
 _THEME = 0x0896
 _TABLE = 0x00FC
+_FULL_BYTES = 2_000
+"""Records go on in others from 2,080 (BIFF5) or 8,224 bytes on; shorter ones are followed by their own."""
 _BOF = (0x0009, 0x0209, 0x0409, 0x0809)
 Part = tuple[int, int]
 
@@ -39,6 +41,7 @@ def joined_records(stream: bytes) -> Iterator[tuple[int, int, list[Part]]]:
         if this == _DRAWINGS == kind:
             parts.append((start, end))
             continue
-        if kind != _TABLE and (len(parts) > 1 or kind in (_DRAWINGS, _THEME)):
+        is_split = len(parts) > 1 and parts[0][1] - parts[0][0] >= _FULL_BYTES
+        if kind != _TABLE and (is_split or kind in (_DRAWINGS, _THEME)):
             yield kind, offset, parts
         kind, offset, parts = this, start - 4, [(start, end)]
