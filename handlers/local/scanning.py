@@ -22,6 +22,7 @@ from stoq_core.pipeline import NotStoredError, Pipeline, payload_of
 from stoq_core.render import encode
 from stoq_core.response import ScanResponse
 
+from .examined import Examined
 from .in_flight import in_flight
 
 HOME = Path("~/.stoq")
@@ -45,11 +46,13 @@ class Tally:
         """Nothing so far."""
         self.verdicts: dict[str, int] = {}
         self.failed = 0
+        self.examined = Examined()
 
     def add(self, response: ScanResponse) -> None:
         """Count one response."""
         verdict = response.verdict.verdict if response.verdict else "incomplete"
         self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
+        self.examined.add(response)
 
     @property
     def exit_code(self) -> int:
@@ -101,10 +104,10 @@ def run(paths: list[str], asked: Asked, *, as_json: bool) -> int:
         _scan_all(files, asked, pipeline, tally, as_json=as_json)
     finally:
         pipeline.close()
-    if not as_json and len(files) > 1:
+    if not as_json and files:
         from .show import summary
 
-        summary(tally.verdicts, tally.failed)
+        summary(tally.verdicts if len(files) > 1 else {}, tally.failed, str(tally.examined))
     return tally.exit_code
 
 

@@ -111,15 +111,17 @@ def _line(report: PayloadReport, verdict: str) -> Text:
     return line
 
 
-def summary(verdicts: dict[str, int], failed: int) -> None:
-    """One line with the counts."""
-    parts = Text("\n")
+def summary(verdicts: dict[str, int], failed: int, examined: str) -> None:
+    """One line with the counts, if there are any, and one that says how much was examined."""
+    parts = Text("\n" if verdicts or failed else "")
     for word, colour in _COLOURS.items():
         if verdicts.get(word):
             parts.append(f"{verdicts[word]} {word}  ", colour)
     if failed:
         parts.append(f"{failed} failed", "bold red")
-    console.print(parts)
+    if verdicts or failed:
+        parts.append("\n")
+    console.print(parts.append(examined, "dim"))
 
 
 class Progress:

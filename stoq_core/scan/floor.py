@@ -56,6 +56,9 @@ class Floor:
         given = {one.plugin for one in journal.unread}
         if ENGINE not in given:
             found += self._steps(task, journal, given)
+        if not given and any(one.unread for one in journal.coverage):
+            message = "bytes were left unread, and nothing says why"
+            found.append(_unread(payload, Reason.PLUGIN_FAILED, message))
         if task.names is None:
             found += self._opening(payload, journal, done, given)
         return found

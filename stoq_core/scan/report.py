@@ -17,7 +17,10 @@ from .tree import UNTOUCHED, Node
 
 _MOST_REPORTS = 10_000
 _MOST_MESSAGES = 20
-_UNSEARCHED = Reason.NOT_SEARCHED
+_CLOSED = frozenset({
+    Reason.NO_WORKER, Reason.UNKNOWN_TYPE, Reason.UNSUPPORTED_METHOD,
+    Reason.ENCRYPTED_ARCHIVE, Reason.ENCRYPTED_DOCUMENT,
+})  # fmt: skip
 
 
 class Scanned(msgspec.Struct, kw_only=True):
@@ -67,12 +70,17 @@ class Book:
         )
 
     def _covered(self, node: Node) -> Coverage:
-        """What the payload's bytes were: the account that explains most; without one they are plain."""
-        size = node.payload.size
-        if node.journal is UNTOUCHED or _UNSEARCHED in node.journal.reasons():
+        """What the payload's bytes were: the account that explains most; without one they are plain.
+
+        What was not searched, or is closed to a search, is unread.
+        """
+        size, reasons = node.payload.size, node.journal.reasons()
+        if node.journal is UNTOUCHED or Reason.NOT_SEARCHED in reasons:
             found = Coverage(unread=size)
         elif node.journal.coverage:
             found = min(node.journal.coverage, key=lambda one: (one.plain, one.unread))
+        elif reasons and not _CLOSED.isdisjoint(reasons):
+            found = Coverage(unread=size)
         else:
             found = Coverage(plain=size)
         self.stats.coverage = self.stats.coverage.plus(found)
