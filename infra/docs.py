@@ -75,6 +75,8 @@ def _facts(cls: type[Plugin[Any]]) -> Iterator[str]:
     if issubclass(cls, Worker):
         if cls.requires:
             facts.append(f"requires {', '.join(f'`{one}`' for one in cls.requires)}")
+        if cls.roles:
+            facts.append(f"{' and '.join(cls.roles)} payloads")
         if cls.runs != "sandbox":
             facts.append(f"runs in the {cls.runs}")
         if not cls.essential:

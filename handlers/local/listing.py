@@ -72,6 +72,9 @@ def _about(kind: str, name: str, cls: type[Plugin[Any]]) -> Iterator[str]:
         yield from _fields(f"result: {describe.says(result)}", "", describe.fields(result, defaults=False))
         for title, part in describe.parts(result).items():
             yield from _fields(f"{title}: {describe.says(part)}", "", describe.fields(part, defaults=False))
+    roles = getattr(cls, "roles", ())
+    if roles:
+        yield f"{' and '.join(roles)} payloads"
     for code, means in cls.errors.items():
         yield f"error {code}: {means}"
     for title, (score, means, attack) in cls.findings.items():
