@@ -1,0 +1,1 @@
+"""A file a family of hosts; each registers places with `@place`."""
