@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -22,6 +22,8 @@ from stoq_core.plugin import Worker
 
 _ZIPS = frozenset({"zip", "docx", "xlsx", "pptx", "ooxml", "odf", "epub", "jar", "apk"})
 _CARVERS = {"pe": "pecarve", "swf": "swfcarve"}
+_STREAMS_BEFORE = {"png": (b"IDAT",), "pdf": (b"stream\n", b"stream\r\n")}
+"""What zlib streams follow that the formats' own readers inflate."""
 _MOST_PIECES, _MOST_SHOWN = 1_000, 100
 _ALL_SEEN_BYTES = 4_096
 """Of so many bytes it is known that they are text, where they are called so."""
@@ -121,22 +123,26 @@ class _Places:
     """Where in one payload formats may begin, and who reads what begins with it."""
 
     def __init__(self, payload: Payload, job: Job) -> None:
-        self._label = kind_of(payload).label
+        self._label, self._view = kind_of(payload).label, payload.view()
         self._spans = OpenSpans(job.accounts)
-        self._only: frozenset[str] | None = None
-        if not job.accounts and self._is_archive():
-            self._only = frozenset(_CARVERS)
-        self._no_zlib = not job.accounts and self._label in ("png", "pdf")
+        self._streams_before: tuple[bytes, ...] = () if job.accounts else _STREAMS_BEFORE.get(self._label, ())
+        self._was_opened = not job.accounts and self._was_taken_apart(job.result_of("decompress"))
 
-    def _is_archive(self) -> bool:
-        """What its opener takes apart, without an account of it."""
-        return self._label in _ZIPS or self._label in FORMATS or self._label == "ole"
+    def _was_taken_apart(self, result: Any) -> bool:
+        """True for an archive whose members are children, though nobody keeps an account of it."""
+        is_archive = self._label in _ZIPS or self._label in FORMATS
+        return is_archive and isinstance(result, Mapping) and bool(result.get("count"))
 
     def is_open(self, start: int, label: str) -> bool:
         """True where nobody else has given the bytes as a child of its own."""
-        if self._only is not None and label not in self._only and start:
+        if not start:
+            return True
+        if self._was_opened and label not in _CARVERS:
             return False
-        return not (self._no_zlib and label == "zlib") and (not start or self._spans(start, label))
+        before = bytes(self._view[max(0, start - 8) : start])
+        if label == "zlib" and before.endswith(self._streams_before):
+            return False
+        return self._spans(start, label)
 
     def other_readers(self, piece: Piece) -> Iterator[Dispatch]:
         """Whoever opens this format, where the payload is known by another name."""

@@ -144,7 +144,7 @@ CARGO: dict[str, Pack] = {
     "bzip2": bz2.compress,
     "xz": lzma.compress,
     "lzma": lambda content: lzma.compress(content, lzma.FORMAT_ALONE),
-    "lz4": lz4.frame.compress,
+    "lz4": lambda content: lz4.frame.compress(gzip.compress(content)),  # else its words stand in sight
     "tar": tarred,
     "cpio": lambda content: makers.cpio({"a.gz": gzip.compress(content)}),
     "ar": ar,
