@@ -82,7 +82,7 @@ def _facts(cls: type[Plugin[Any]]) -> Iterator[str]:
         if not cls.essential:
             facts.append("not essential: without it a payload still counts as examined")
     facts += [f"needs `{module}` ({_cell(advice)})" for module, advice in sorted(cls.libraries.items())]
-    facts += [f"runs the program `{tool}` ({_cell(advice)})" for tool, advice in sorted(cls.tools.items())]
+    facts += [f"runs the program `{name}` ({_cell(tool.brings)})" for name, tool in sorted(cls.tools.items())]
     if facts:
         text = "; ".join(facts)
         yield from ("", f"{text[0].upper()}{text[1:]}.")

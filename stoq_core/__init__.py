@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from .job import Archive, Child, Dispatch, Finding, Hint, Job, On
     from .limits import Deadline, GiB, KiB, Limits, MiB, RequestLimits
+    from .operations import Operation, Tool
     from .options import Options, Secret, about
     from .payload import ObjectRef, OpaquePayload, Payload, PayloadMeta, Request, RequestMeta
     from .plugin import Accepts, Archiver, Connector, Decorator, Dispatcher, Item, Provider, Worker
@@ -50,6 +51,7 @@ __all__ = [
     "ObjectRef",
     "On",
     "OpaquePayload",
+    "Operation",
     "Options",
     "Payload",
     "PayloadMeta",
@@ -66,6 +68,7 @@ __all__ = [
     "Secret",
     "StoqError",
     "StoreError",
+    "Tool",
     "ToolRun",
     "Unread",
     "Verdict",
@@ -92,6 +95,7 @@ _MODULES = {
     "payload": ("ObjectRef", "OpaquePayload", "Payload", "PayloadMeta", "Request", "RequestMeta"),
     "plugin": ("Accepts", "Archiver", "Connector", "Decorator", "Dispatcher", "Item", "Provider", "Worker"),
     "response": ("PayloadReport", "ScanResponse", "Verdict"),
+    "operations": ("Operation", "Tool"),
     "tools": ("ToolRun",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

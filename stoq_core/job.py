@@ -11,8 +11,9 @@ from .account import Account, Coverage
 from .body import Body, BodyWriter, as_chunks
 from .errors import ErrorReport, PluginError, Reason, Unread
 from .limits import Budget, Deadline, MiB
+from .operations import Tool, operation_of
 from .payload import Payload, PayloadMeta
-from .tools import Argument, ToolCall, ToolRun, ToolRunner
+from .tools import ToolCall, ToolRun, ToolRunner, missing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,7 @@ class Job:
     __slots__ = (
         "_account",
         "_budget",
+        "_declared",
         "_errors",
         "_gave_reason",
         "_partial",
@@ -100,6 +102,7 @@ class Job:
         passwords: Iterable[str] = (),
         scratch: Path | None = None,
         tools: ToolRunner | None = None,
+        declared: Mapping[str, Tool] | None = None,
         size: int = 0,
         accounts: Sequence[Account] = (),
     ) -> None:
@@ -119,6 +122,7 @@ class Job:
         self._gave_reason = False
         self._scratch = scratch
         self._tools = tools
+        self._declared = declared or {}
         self._size = size
         self.accounts = accounts
         self._account: Account | None = None
@@ -212,30 +216,33 @@ class Job:
     def tool(
         self,
         name: str,
-        arguments: Iterable[Argument | Payload],
+        operation: str,
+        payload: Payload | Body,
         *,
-        files: Iterable[str] = (),
         output_bytes: int = 64 * MiB,
-        copied: bool = False,
+        **parameters: str,
     ) -> ToolRun:
-        """Run a program that the class names in `tools`, within this job's time; never through a shell.
+        """Run a program that the class names in `tools`, in one of the ways that stand there.
 
-        A `Payload` or `Body` among the arguments becomes a path to its bytes. The tool works in an
-        empty folder of its own, with no input and no network; `files` are names in that folder that
-        it may leave behind. `output_bytes` bounds its standard output and each of those files.
-        With `copied`, bodies are files in that folder, for tools that refuse a link as a path.
-        Raises `PluginError`: `tool_missing`, `timeout`, `too_many_bytes`.
+        It finds the payload's bytes at a path and works in an empty folder of its own, within this job's
+        time, without a shell and without network. `parameters` are those of the operation; `output_bytes`
+        bounds all that it writes. Raises `PluginError`: `tool_missing`, `tool_refused`, `timeout`,
+        `too_many_bytes`.
         """
         if self._tools is None:
             raise PluginError("tool_missing", "no tools can be run here", reason=Reason.PLUGIN_MISSING)
+        template = operation_of(self._declared, name, operation)
+        if template is None:
+            raise missing(name)
         return self._tools.run(
             ToolCall(
                 name=name,
-                arguments=[one.body if isinstance(one, Payload) else one for one in arguments],
-                files=list(files),
+                operation=operation,
+                template=template,
+                body=payload.body if isinstance(payload, Payload) else payload,
+                parameters=parameters,
                 output_bytes=output_bytes,
                 wall_ms=self.deadline.left_ms,
-                copied=copied,
             )
         )
 

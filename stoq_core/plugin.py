@@ -10,6 +10,7 @@ import msgspec
 from .errors import PluginError
 from .job import Finding, Job
 from .limits import Limits
+from .operations import Tool
 from .options import Options
 from .payload import ObjectRef, Payload
 
@@ -53,8 +54,8 @@ class Plugin(Generic[_O]):
     options_type: ClassVar[type[Options]] = Options
     libraries: ClassVar[Mapping[str, str]] = {}
     """Modules that this plugin imports when it works, and the extra (or advice) that brings each."""
-    tools: ClassVar[Mapping[str, str]] = {}
-    """Programs that this plugin runs with `job.tool`, and the Debian package (or advice) that brings each."""
+    tools: ClassVar[Mapping[str, Tool]] = {}
+    """Programs that this plugin runs with `job.tool`, each with all that it is made to do."""
     errors: ClassVar[Mapping[str, str]] = {}
     """Error codes that this plugin reports, and what each means."""
     findings: ClassVar[Mapping[str, tuple[int, str, tuple[str, ...]]]] = {}

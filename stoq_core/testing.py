@@ -75,6 +75,7 @@ def job(
         dispatch_meta=dispatch_meta,
         passwords=passwords,
         tools=LocalTools(),
+        declared=plugin.tools if plugin else None,
         size=input_bytes,
         accounts=accounts,
     )

@@ -14,6 +14,7 @@ import msgspec
 from .body import Body, BodyWriter, anonymous_file, write_all
 from .errors import LimitReached, PluginError, Reason
 from .limits import MiB
+from .operations import Operation
 
 if TYPE_CHECKING:  # what only running a tool needs is imported there: a tenth of a cold start
     import subprocess
@@ -34,9 +35,6 @@ STDERR_BYTES = 64 * 1024
 _READ_BYTES = 1 << 16
 _GRACE_S = 5.0
 
-Argument = str | Body
-"""Text, or a body in whose place the tool finds a path."""
-
 
 class ToolRun(msgspec.Struct, frozen=True, kw_only=True):
     """What a tool left: exit code (negative: the signal that ended it), outputs, the files asked for."""
@@ -48,17 +46,18 @@ class ToolRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. `files` are names that the tool may write in its own empty folder, without a `/`.
+    """One call: a program, one of its operations by name and as its plugin declared it, and the bytes.
 
-    `copied` is for tools that refuse the links under /proc: bodies are then files in that folder.
+    `output_bytes` bounds all that the tool writes: its outputs and the files in its folder together.
     """
 
     name: str
-    arguments: Sequence[Argument]
-    files: Sequence[str] = ()
+    operation: str
+    template: Operation
+    body: Body
+    parameters: Mapping[str, str] = {}
     output_bytes: int = 64 * MiB
     wall_ms: float = 30_000
-    copied: bool = False
 
 
 class ToolRunner(Protocol):
@@ -116,12 +115,17 @@ class LocalTools:
         path = find(call.name, self._placed) if allowed else None
         if path is None:
             raise missing(call.name)
-        with tempfile.TemporaryDirectory(prefix="stoq-tool-") as folder, _paths(call, folder) as (words, fds):
+        template, line = call.template, call.template.line(call.parameters)
+        with (
+            tempfile.TemporaryDirectory(prefix="stoq-tool-") as folder,
+            _path(call, folder) as (where, fds),
+            _stdin(line) as stdin,
+        ):
             process = subprocess.Popen(  # noqa: S603 - the program comes from the allow list
-                [path, *words],
+                [path, *template.filled(where, call.parameters)],
                 cwd=folder,
                 env=environment(folder),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=fds,
@@ -133,45 +137,50 @@ class LocalTools:
                 finally:
                     _end(process)
             files = {
-                name: _read(os.path.join(folder, name), call) for name in call.files if _plain_name(name)
+                name: _read(os.path.join(folder, name), call) for name in template.files if plain_name(name)
             }
         found = {name: body for name, body in files.items() if body is not None}
         return ToolRun(code=process.returncode, stdout=stdout, stderr=stderr, files=found)
 
 
-def _plain_name(name: str) -> bool:
+def plain_name(name: str) -> bool:
+    """True for a name of an output that is one: no path, no place."""
     return bool(name) and "/" not in name and name not in (".", "..") and "\x00" not in name
 
 
 @contextmanager
-def _paths(call: ToolCall, folder: str) -> Iterator[tuple[list[str], list[int]]]:
-    """The call's words with a path for each body, and the descriptors that those paths need."""
-    words: list[str] = []
-    fds: list[int] = []
-    opened: list[int] = []
-    magic = os.path.isdir("/proc/self/fd") and not call.copied
+def _stdin(line: bytes) -> Iterator[int]:
+    """A descriptor that this is read from."""
+    fd = anonymous_file() if line else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for at, argument in enumerate(call.arguments):
-            if isinstance(argument, str):
-                words.append(argument)
-                continue
-            if not magic:
-                path = os.path.join(folder, f".input-{at}")
-                with open(path, "wb") as file:
-                    file.write(argument.view())
-                words.append(path)
-                continue
-            fd = argument.fd
-            if fd is None:
-                fd = anonymous_file()
-                opened.append(fd)
-                write_all(fd, argument.view())
-            fds.append(fd)
-            words.append(f"/proc/self/fd/{fd}")
-        yield words, fds
+        write_all(fd, line)
+        if line:
+            os.lseek(fd, 0, os.SEEK_SET)
+        yield fd
     finally:
-        for fd in opened:
-            os.close(fd)
+        os.close(fd)
+
+
+@contextmanager
+def _path(call: ToolCall, folder: str) -> Iterator[tuple[str, list[int]]]:
+    """Where the call's bytes are to be read, and the descriptors that this path needs."""
+    if call.template.copied or not os.path.isdir("/proc/self/fd"):
+        path = os.path.join(folder, ".input")
+        with open(path, "wb") as file:
+            file.write(call.body.view())
+        yield path, []
+        return
+    fd = call.body.fd
+    own = anonymous_file() if fd is None else None
+    try:
+        if own is not None:
+            write_all(own, call.body.view())
+        fd = own if fd is None else fd
+        assert fd is not None
+        yield f"/proc/self/fd/{fd}", [fd]
+    finally:
+        if own is not None:
+            os.close(own)
 
 
 def _collect(process: subprocess.Popen[bytes], call: ToolCall) -> tuple[Body, str]:

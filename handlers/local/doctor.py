@@ -73,8 +73,8 @@ def _sandbox(config: Config) -> bool:
 def _tools(found: Registry, config: Config) -> None:
     wanted: dict[str, tuple[str, set[str]]] = {}
     for cls in _classes(found):
-        for tool, brings in cls.tools.items():
-            wanted.setdefault(tool, (brings, set()))[1].add(cls.__module__.rpartition(".")[2])
+        for name, tool in cls.tools.items():
+            wanted.setdefault(name, (tool.brings, set()))[1].add(cls.__module__.rpartition(".")[2])
     _title("tools")
     if not wanted:
         console.print("  no plugin runs any")

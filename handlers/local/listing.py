@@ -81,8 +81,8 @@ def _about(kind: str, name: str, cls: type[Plugin[Any]]) -> Iterator[str]:
         yield f"finding {title} (score {score}{''.join(f', {each}' for each in attack)}): {means}"
     for module, advice in cls.libraries.items():
         yield f"needs {module}: {advice}"
-    for tool, advice in cls.tools.items():
-        yield f"runs the program {tool}: {advice}"
+    for program, tool in cls.tools.items():
+        yield f"runs the program {program}: {tool.brings}"
     made = describe.example(kind, name, cls)
     if made:
         yield "example:"

@@ -14,6 +14,7 @@ import msgspec
 from stoq_core.errors import PluginError, Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
+from stoq_core.operations import Operation, Tool
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
 
@@ -61,6 +62,18 @@ class _Last(threading.local):
 _LAST = _Last()
 
 
+def tools(options: TridOptions) -> dict[str, Tool]:
+    """TrID under the name that the option gives it, with its definitions."""
+    words = (f"-d:{options.defs}",) if options.defs else ()
+    return {
+        options.bin: Tool(
+            brings="TrID and triddefs.trd from its author's site (not packaged)",
+            operations={"guess": Operation(words=(*words, "{payload}"))},
+            reads=(options.defs or "triddefs.trd",),
+        )
+    }
+
+
 def guesses(payload: Payload, job: Job, options: TridOptions) -> list[tuple[str, Guess]]:
     """Extension (small letters, `unknown` for none) and guess, the likeliest first.
 
@@ -87,8 +100,7 @@ def parse(said: str) -> list[tuple[str, Guess]]:
 
 
 def _ask(payload: Payload, job: Job, options: TridOptions) -> str:
-    words = [f"-d:{options.defs}"] if options.defs else []
-    ran = job.tool(options.bin, [*words, payload], output_bytes=MiB)
+    ran = job.tool(options.bin, "guess", payload, output_bytes=MiB)
     said = ran.stdout.content().decode("utf-8", "replace")
     if ran.code and not _GUESS.search(said):
         message = f"exit code {ran.code}: {(ran.stderr or said)[-300:].strip()}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._rules.trid import TOOL_ERRORS, TridOptions, guesses
+from plugins._rules.trid import TOOL_ERRORS, TridOptions, guesses, tools
 from stoq_core.job import Dispatch, Job
 from stoq_core.options import about
 from stoq_core.payload import Payload
@@ -37,14 +37,14 @@ class Trid(Dispatcher[TridDispatchOptions]):
     Its `extension`, `likely`, `percent` and `type` reach the worker as meta.
     """
 
-    tools = {"trid": "TrID and triddefs.trd from its author's site (not packaged)"}
+    tools = tools(TridOptions())
     errors = TOOL_ERRORS
     essential = False
 
     def __init__(self, options: TridDispatchOptions, name: str) -> None:
         """The tool is called what the option says; the user's routes go over the shipped ones."""
         super().__init__(options, name)
-        self.tools = {options.bin: type(self).tools["trid"]}  # type: ignore[misc]
+        self.tools = tools(options)  # type: ignore[misc]
         self._routes = {
             **_shipped(),
             **{key.lower().lstrip("."): value for key, value in options.routes.items()},

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._formats.archives.by_tool import read_by_7z
+from plugins._formats.archives.by_tool import TOOLS, read_by_7z
 from plugins._formats.archives.declare import Source
 from plugins._formats.archives.detect import detect_all
 from plugins._formats.archives.entry import BadArchive, Entry, Member, WrongPassword
@@ -67,7 +67,7 @@ class Decompress(Worker[DecompressOptions]):
         "lz4": "lz4 (in requirements.txt)",
         "brotli": "brotli (in requirements.txt)",
     }
-    tools = {"7z": "7zip", "unar": "unar", "upx": "upx-ucl"}
+    tools = TOOLS
     errors = {
         "corrupt": "the structure or a checksum does not hold",
         "truncated": "the file ends too early, or goes on in another volume",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from stoq_core.errors import PluginError, Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
+from stoq_core.operations import Operation, Tool
 from stoq_core.options import Options, about
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
@@ -40,7 +41,13 @@ class Exif(Worker[ExifOptions]):
     It takes a tenth of a second a payload, so it is not in `scan.always` unless you put it there.
     """
 
-    tools = {"exiftool": "libimage-exiftool-perl"}
+    tools = {
+        "exiftool": Tool(
+            brings="libimage-exiftool-perl",
+            operations={"read": Operation(words=(*_ARGUMENTS, "{payload}"))},
+            reads=("lib",),
+        )
+    }
     errors = {
         "exiftool_failed": "ExifTool gave no JSON",
         "tool_missing": "there is no ExifTool here",
@@ -54,7 +61,7 @@ class Exif(Worker[ExifOptions]):
         """Yield one mapping."""
         if not payload.size:
             return
-        ran = job.tool("exiftool", [*_ARGUMENTS, payload], output_bytes=_OUTPUT_BYTES)
+        ran = job.tool("exiftool", "read", payload, output_bytes=_OUTPUT_BYTES)
         try:
             # ExifTool lets bytes through that are no UTF-8, and control characters in texts
             said = json.loads(ran.stdout.content().decode("utf-8", "replace"), strict=False)[0]

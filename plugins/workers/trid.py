@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from plugins._rules.trid import TOOL_ERRORS, Guess, TridOptions, guesses
+from plugins._rules.trid import TOOL_ERRORS, Guess, TridOptions, guesses, tools
 from stoq_core.job import Job
 from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
@@ -18,14 +18,14 @@ class Trid(Worker[TridOptions]):
     `sandbox.tools.trid`, and its definitions with `defs`.
     """
 
-    tools = {"trid": "TrID and triddefs.trd from its author's site (not packaged)"}
+    tools = tools(TridOptions())
     errors = TOOL_ERRORS
     essential = False
 
     def __init__(self, options: TridOptions, name: str) -> None:
         """The tool is called what the option says."""
         super().__init__(options, name)
-        self.tools = {options.bin: type(self).tools["trid"]}  # type: ignore[misc]
+        self.tools = tools(options)  # type: ignore[misc]
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield one mapping, where TrID has a guess."""

@@ -201,26 +201,25 @@ class RemoteTools:
 
     def run(self, call: ToolCall) -> ToolRun:
         """See `ToolRunner`. The alarm is held meanwhile: the broker keeps the tool's time."""
-        arguments = [one if isinstance(one, str) else None for one in call.arguments]
-        bodies = [one for one in call.arguments if isinstance(one, Body)]
-        own = self.payload.body if self.payload else None
+        body, own = call.body, self.payload.body if self.payload else None
         asked = wire.ToolAsked(
             call.name,
-            arguments,
-            [-1 if one is own else one.size for one in bodies],
-            list(call.files),
+            call.operation,
+            dict(call.parameters),
+            -1 if body is own else body.size,
             call.output_bytes,
             call.wall_ms,
-            call.copied,
         )
         held = {signal.SIGALRM, signal.SIGPROF}
         signal.pthread_sigmask(signal.SIG_BLOCK, held)
         try:
             self._outbox.say(wire.TOOL, asked)
-            for one in bodies:
-                if one is not own:
-                    self._outbox.body(one)
-            return _tool_run(self._answer())
+            answer = self._answer()
+            if answer.kind == wire.TOOL_SEND:
+                self._outbox.body(body)
+                self._outbox.ring()
+                answer = self._answer()
+            return _tool_run(answer)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
 

@@ -18,6 +18,7 @@ from stoq_core.errors import ConfigError
 from stoq_core.limits import MiB
 from stoq_core.options import did_you_mean
 
+from . import landlock
 from . import messages as wire
 from .control import Zygote, ZygoteGone
 from .index import Index
@@ -155,9 +156,6 @@ class Sandbox:
                 self._again()
         return facts
 
-    def _declared_tools(self) -> set[str]:
-        return self.index.tools()
-
     @property
     def toolbox(self) -> Toolbox:
         """What runs tools; made for the first one that is asked for."""
@@ -165,7 +163,11 @@ class Sandbox:
             if self._toolbox is None:
                 from .toolbox import Toolbox
 
-                self._toolbox = Toolbox(self._config.sandbox.tools, self._declared_tools)
+                self._toolbox = Toolbox(
+                    self._config.sandbox.tools,
+                    confined=bool(landlock.abi()),
+                    unconfined_accepted="tool_files" in self._config.sandbox.accept_missing,
+                )
             return self._toolbox
 
     def attend(self, broker: PluginSource) -> None:

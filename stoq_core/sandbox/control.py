@@ -108,7 +108,7 @@ class Zygote:
         mine, its = socket.socketpair()
         its.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _AHEAD_BYTES)
         heard, rung = os.pipe()
-        birth = Birth(Channel(mine, takes_fds=False, bell=heard))
+        birth = Birth(Channel(mine, takes_fds=False, bell=heard, most=wire.MOST_BYTES))
         try:
             with self._lock, its:
                 self._catch_up()

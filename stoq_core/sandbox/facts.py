@@ -21,7 +21,7 @@ def facts_of(kind: str, name: str, cls: type[Plugin[Any]], made: Plugin[Any] | N
         reads_meta=bool(getattr(cls, "reads_meta", False)),
         reads_results=bool(getattr(cls, "reads_results", False)),
         wall_ms=limits.wall_ms if limits else None,
-        tools=sorted((made or cls).tools),  # an option may name the program
+        tools=dict((made or cls).tools),  # an option may name the program
         ruleset=(str(digest()) if callable(digest) else str(digest)) if digest else None,
         warnings=[*(made.warnings() if made else ())],
         roles=[*getattr(made or cls, "roles", ())],

@@ -43,11 +43,6 @@ class Index:
             return self._dispatchers.get(label[len("dispatcher:") :].partition("#")[0])
         return self._workers.get(label)
 
-    def tools(self) -> set[str]:
-        """The programs that the plugins known so far declare."""
-        known = [*self._workers.values(), *self.dispatchers]
-        return {tool for one in known for tool in one.tools}
-
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the plugins warn of, each once."""

@@ -8,6 +8,7 @@ import msgspec
 
 from stoq_core.errors import Reason
 from stoq_core.limits import RequestLimits
+from stoq_core.operations import Tool
 from stoq_core.plugin import Accepts
 
 from .wire import Malformed
@@ -15,7 +16,7 @@ from .wire import Malformed
 T = TypeVar("T")
 
 # Frames from the broker to a child.
-TASK, TOOL_RAN = 1, 2
+TASK, TOOL_RAN, TOOL_SEND = 1, 2, 3
 # Frames from a child to the broker.
 ENTRIES, BODY, TOOL, DONE, HELLO = 1, 2, 3, 4, 5
 # Frames between the broker and the zygote.
@@ -26,6 +27,12 @@ INLINE_BYTES = 64 * 1024
 
 PART_BYTES = 1024 * 1024
 """A BODY frame's size at the most."""
+
+MOST_BYTES = {ENTRIES: 2 * 1024 * 1024, BODY: PART_BYTES, TOOL: 16 * 1024, DONE: 64, HELLO: 16 * 1024}
+"""What a child may say in one frame, by its kind; every other kind is refused before it is read."""
+
+TOOL_PAYLOAD = "/proc/self/fd/20"
+"""Where a tool finds its payload."""
 
 _Name = Annotated[str, msgspec.Meta(max_length=400)]
 _Text = Annotated[str, msgspec.Meta(max_length=4_200)]
@@ -185,15 +192,17 @@ class Hello(msgspec.Struct, array_like=True):
 
 
 class ToolAsked(msgspec.Struct, array_like=True):
-    """A worker wants a tool. An argument is text, or None for the next body: -1 the payload, n its size."""
+    """A worker wants a tool to do something with the payload (`size` -1), or with bytes that it sends.
+
+    Those come in BODY frames once the broker says TOOL_SEND.
+    """
 
     name: _Name
-    arguments: Annotated[list[_Text | None], msgspec.Meta(max_length=200)]
-    bodies: Annotated[list[Annotated[int, msgspec.Meta(ge=-1, le=2**40)]], msgspec.Meta(max_length=8)]
-    files: Annotated[list[_Name], msgspec.Meta(max_length=8)]
+    operation: _Name
+    parameters: Annotated[dict[_Name, _Text], msgspec.Meta(max_length=8)]
+    size: Annotated[int, msgspec.Meta(ge=-1, le=2**40)]
     output_bytes: _Count
     wall_ms: Annotated[float, msgspec.Meta(ge=0)]
-    copied: bool = False
 
 
 class ToolRan(msgspec.Struct, array_like=True):
@@ -241,7 +250,7 @@ class Facts(msgspec.Struct, array_like=True):
     reads_meta: bool = False
     reads_results: bool = False
     wall_ms: int | None = None
-    tools: list[str] = []
+    tools: dict[str, Tool] = {}
     ruleset: str | None = None
     threads: bool = False
     error: str = ""
@@ -266,13 +275,20 @@ class Exited(msgspec.Struct, array_like=True):
 
 
 class RunTool(msgspec.Struct, array_like=True):
-    """To the zygote, with descriptors for standard output, standard error and each body: run a program."""
+    """To the zygote: run a program.
+
+    With it come descriptors for standard input, output and error, and perhaps of the payload, which is at
+    `TOOL_PAYLOAD` then. `reads` are paths beside the system's; one that must be `confined` does not start
+    without Landlock.
+    """
 
     path: str
-    arguments: list[str | int]
+    arguments: list[str]
     folder: str
+    reads: list[str]
     output_bytes: int
     cpu_s: int
+    confined: bool
 
 
 ENCODE = msgspec.msgpack.Encoder().encode

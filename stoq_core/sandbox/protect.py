@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -14,6 +15,7 @@ from contextlib import suppress
 import msgspec
 
 from . import landlock, seccomp, syscalls
+from .messages import RunTool
 
 _SET_DEATH_SIGNAL, _GET_DUMPABLE, _SET_DUMPABLE, _DROP_BOUND, _NO_NEW_PRIVILEGES = 1, 3, 4, 24, 38
 _SUBREAPER = 36
@@ -41,6 +43,7 @@ PROTECTIONS = {
     "no_capabilities": "no rights of root",
     "rlimits": "memory, processor time, files and processes are bounded",
     "landlock": "only libraries and rules can be read, nothing written, nothing else signalled",
+    "tool_files": "tools read their payload and libraries, and write into a folder of their own",
     "seccomp": "only the system calls of a parser; no programs, no processes, no files to write",
 }
 """Every protection by the name that `stats.sandbox` and `sandbox.require` use, and what it means."""
@@ -107,15 +110,16 @@ class Protector:
 
     def worker(self, uid: int | None, bounds: Bounds) -> dict[str, str]:
         """Apply everything to this process; what is missing, by name, and why."""
-        user: dict[str, Callable[[], None]] = {
+        user: dict[str, Callable[[], object]] = {
             "rlimits": lambda: _limit(bounds, own_user=uid is not None),
             "own_uid": lambda: self._become(uid),
             "no_capabilities": _drop_capabilities,
             "parent_opaque": self._check_opaque,
         }
-        kernel: dict[str, Callable[[], None]] = {
+        kernel: dict[str, Callable[[], object]] = {
             "no_new_privileges": _no_new_privileges,
             "landlock": self._landlock,
+            "tool_files": self._landlock_needed,
             "seccomp": lambda: seccomp.apply(seccomp.program(os.getpid(), tool=False)),
             "no_network": _check_network,
         }
@@ -123,17 +127,9 @@ class Protector:
         die_with(self._zygote_pid)  # a change of user would undo it, the filter forbids it
         return missing | _run(kernel)
 
-    def tool(self, uid: int | None, bounds: Bounds, path: str, folder: str) -> None:
+    def tool(self, uid: int | None, bounds: Bounds, asked: RunTool) -> None:
         """Apply everything that a tool can live with; raises `OSError` where a step that exists fails."""
-        rules = None
-        if self._ruleset is not None:
-            rules = landlock.Ruleset()
-            rules.allow([*SYSTEM_LIBRARIES, *_TOOL_DATA, *_DEVICES, os.path.dirname(path)], landlock.READ)
-            rules.allow(["/dev/null"], landlock.READ | landlock.WRITE_FILE)
-            rules.allow(programs_of(path), landlock.READ | landlock.EXECUTE)
-            rules.allow_writing(folder)
-            # what unar's runtime reads at its start: how it was called, and who it is
-            rules.allow([f"/proc/{os.getpid()}/cmdline", "/etc/passwd"], landlock.READ)
+        rules = self._rules_of(asked)
         _limit(bounds, own_user=uid is not None)
         if uid is not None:
             self._become(uid)
@@ -147,6 +143,21 @@ class Protector:
             rules.apply()
         with suppress(_Unavailable):
             seccomp.apply(seccomp.program(os.getpid(), tool=True))
+
+    def _rules_of(self, asked: RunTool) -> landlock.Ruleset | None:
+        """Its own folder, what it must read, and no program but itself."""
+        if self._ruleset is None:
+            if asked.confined:
+                raise OSError(errno.EPERM, self._landlock_trouble)
+            return None
+        rules = landlock.Ruleset()
+        rules.allow([*SYSTEM_LIBRARIES, *_TOOL_DATA, *_DEVICES, *asked.reads], landlock.READ)
+        rules.allow(["/dev/null"], landlock.READ | landlock.WRITE_FILE)
+        rules.allow(programs_of(asked.path), landlock.READ | landlock.EXECUTE)
+        rules.allow_writing(asked.folder)
+        # what unar's runtime reads at its start: how it was called, and who it is
+        rules.allow([f"/proc/{os.getpid()}/cmdline", "/etc/passwd"], landlock.READ)
+        return rules
 
     def _become(self, uid: int | None) -> None:
         if uid is None:
@@ -165,16 +176,19 @@ class Protector:
             raise _Unavailable(f"/proc/PARENT/{name} can be read")
 
     def _landlock(self) -> None:
+        self._landlock_needed().apply()
+
+    def _landlock_needed(self) -> landlock.Ruleset:
         if self._ruleset is None:
             raise _Unavailable(self._landlock_trouble)
-        self._ruleset.apply()
+        return self._ruleset
 
 
 class _Unavailable(Exception):
     """Not to be had on this machine."""
 
 
-def _run(steps: dict[str, Callable[[], None]]) -> dict[str, str]:
+def _run(steps: dict[str, Callable[[], object]]) -> dict[str, str]:
     missing = {}
     for name, step in steps.items():
         try:

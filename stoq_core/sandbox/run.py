@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from stoq_core.body import Body, BodyWriter, anonymous_file, seal, write_all
+from stoq_core.body import BodyWriter
 from stoq_core.errors import Reason
-from stoq_core.limits import WALL_FACTOR
+from stoq_core.limits import WALL_FACTOR, Clock
 from stoq_core.scan.examine import Task
 from stoq_core.scan.journal import Journal, Listener
-from stoq_core.values import plain_text
 
 from . import messages as wire
 from .control import ZygoteGone
+from .endings import ending
 from .entries import Received
+from .seats import LINE
+from .sending import message_of
 from .wire import Channel, Closed, Malformed, Overdue, Words
 
 if TYPE_CHECKING:
@@ -28,7 +30,9 @@ _INLINE_BYTES = 256 * 1024
 _WAITING_BYTES = 32 * 1024  # in a socket's buffer, while the child is at another payload and reads nothing
 _GRACE_S = 1.0
 _LATE_S = 0.5
-_SEND_S = 30.0
+_SEND_S = 5.0
+_LAST_WORDS_S = 1.0  # of one that is dead: what it had sent is here
+_FRAME_BYTES = 64  # that a frame costs, whatever it holds
 _SLACK_BYTES = 64 * 1024 * 1024
 _MOST_DEATHS = 200
 _MOST_IDLE_DEATHS = 3
@@ -50,6 +54,8 @@ class Run:
         self._body: BodyWriter | None = None
         self._deaths = self._idle_deaths = 0
         self._over = False
+        self._clock = task.deadline.clock
+        self._listens_since_s: float | None = None
         self._seat: Seat | None = None
         self._begin(seat)
 
@@ -69,15 +75,34 @@ class Run:
         """Wait until the child says more; true if another one came to a payload's end before."""
         try:
             seat = self._at_work()
-            others = None if self._sandbox.seats.alone else self._sandbox.seats.beside(seat)
-            if others and heard_before(seat.birth.channel, others, self._wait_s(seat.birth.channel)):
-                return True
-            self._hear(seat)
+            with self._attending(seat.birth.channel):
+                others = None if self._sandbox.seats.alone else self._sandbox.seats.beside(seat)
+                if others and heard_before(
+                    seat.birth.channel, others, self._wait_s(seat.birth.channel), self._clock
+                ):
+                    return True
+                self._hear(seat)
+                if not self._over and self._wait_s(seat.birth.channel) <= 0:
+                    raise Overdue
         except (Closed, Overdue, Malformed, ZygoteGone) as error:
             if self._seat is None:  # there is no child to be had, nor another zygote
                 raise
             self._bury(error)
         return False
+
+    @contextmanager
+    def _attending(self, channel: Channel) -> Iterator[None]:
+        """The time until the end is the child's, whether it says much, little or nothing in it."""
+        self._listens_since_s = self._clock()
+        try:
+            yield
+        finally:
+            channel.attended_s = self._attended_s(channel)
+            self._listens_since_s = None
+
+    def _attended_s(self, channel: Channel) -> float:
+        since_s = self._listens_since_s
+        return channel.attended_s + (0.0 if since_s is None else self._clock() - since_s)
 
     def _give_back(self) -> None:
         if self._early_bytes:
@@ -112,10 +137,10 @@ class Run:
         self._hear_from(seat)
         channel = seat.birth.channel
         try:
-            while not self._over:
+            while not self._over:  # each round takes room, or fills the buffer, which ends
                 frames = channel.held(_WORDS, wire.DONE, early.left(request))
                 if frames:
-                    size = sum([len(data) for _, data in frames])
+                    size = sum([len(data) + _FRAME_BYTES for _, data in frames])
                     early.spend(request, size)
                     self._early_bytes += size
                     self._heard(frames, seat)
@@ -139,9 +164,13 @@ class Run:
         self._step_at_s = 0.0
         """How long the child had been waited for when a plugin began or ended last."""
         inline_bytes = _WAITING_BYTES if waits else _INLINE_BYTES
-        message, fds, opened = _message_of(self._task, self._received.sent, inline_bytes)
+        files_closed = "seccomp" not in self._sandbox.seats.missing
+        message, fds, opened = message_of(
+            self._task, self._received.sent, inline_bytes, files_closed=files_closed
+        )
         try:
-            seat.birth.channel.say(wire.TASK, message, fds, _SEND_S)
+            left_s = self._task.deadline.left_ms / 1000 + _LATE_S
+            seat.birth.channel.say(wire.TASK, message, fds, min(_SEND_S, left_s))
         except (Closed, Overdue):
             pass  # found out, and told, when its words are waited for
         finally:
@@ -166,7 +195,7 @@ class Run:
         """From now on, what the child says is of this payload."""
         if self._first_byte is None:
             self._first_byte = seat.birth.channel.received_bytes
-            self._step_at_s = seat.birth.channel.waited_s
+            self._step_at_s = self._attended_s(seat.birth.channel)
 
     def _hear(self, seat: Seat) -> None:
         """Take in what is here, or wait for a frame; at the last one the child is free again."""
@@ -184,8 +213,7 @@ class Run:
             elif kind == wire.BODY:
                 self._part(data)
             elif kind == wire.TOOL:
-                asked, left_ms = _TOOL.decode(data), self._wait_s(channel) * 1000
-                self._sandbox.toolbox.answer(seat.zygote, channel, asked, self._task.payload.body, left_ms)
+                self._run_tool(_TOOL.decode(data), seat)
             elif kind == wire.DONE:
                 done = _DONE.decode(data)
                 self._received.end()
@@ -193,6 +221,14 @@ class Run:
                 self._sandbox.done(seat, done)
             else:
                 raise Malformed(f"a frame of kind {kind}")
+
+    def _run_tool(self, asked: wire.ToolAsked, seat: Seat) -> None:
+        """For the plugin that runs, if it is one that declares the tool."""
+        channel, current = seat.birth.channel, self._received.current
+        facts = self._sandbox.index.of(current) if current else None
+        declared, left_ms = facts.tools if facts else {}, self._wait_s(channel) * 1000
+        body = self._task.payload.body
+        self._sandbox.toolbox.answer(seat.zygote, channel, asked, body, declared, left_ms)
 
     def _take(self, entries: bytes | bytearray, channel: Channel) -> None:
         steps = self._received.steps
@@ -203,7 +239,7 @@ class Run:
                 body = writer.finish()
             self._received.take(entry, body)
         if self._received.steps != steps:
-            self._step_at_s = channel.waited_s
+            self._step_at_s = self._attended_s(channel)
 
     def _part(self, data: bytes | bytearray) -> None:
         """Bytes of the child payload that comes next, counted as they come."""
@@ -224,7 +260,7 @@ class Run:
         own_ms = facts.wall_ms if facts and facts.wall_ms else most_ms
         until_s = self._step_at_s + WALL_FACTOR * min(own_ms, most_ms) / 1000 + _GRACE_S
         left_s: float = self._task.deadline.left_ms / 1000 + _LATE_S
-        return max(0.0, min(until_s - channel.waited_s, left_s))
+        return max(0.0, min(until_s - self._attended_s(channel), left_s))
 
     # -- a child's end ----------------------------------------------------------------------------
 
@@ -259,7 +295,7 @@ class Run:
         """What a child had sent before it was killed, as far as it can be believed."""
         with suppress(Closed, Overdue, Malformed):
             while True:
-                frame = channel.receive(0)
+                frame = channel.receive(_LAST_WORDS_S)
                 if frame.kind == wire.ENTRIES:
                     self._take(frame.data, channel)
                 elif frame.kind == wire.BODY:
@@ -282,16 +318,18 @@ class Run:
             return "malformed", f"its process broke the sandbox's protocol and was killed: {error}"[:1000]
         if exited is None:
             return "crashed", "its process hung up, or is gone"
-        return _ending(exited, self._task.limits.sandbox_bytes)
+        return ending(exited, self._task.limits.sandbox_bytes)
 
 
-def heard_before(channel: Channel, others: list[Seat], wait_s: float) -> bool:
+def heard_before(channel: Channel, others: list[Seat], wait_s: float, clock: Clock = time.monotonic) -> bool:
     """Wait until a child speaks; true if, before it, one of these others came to a payload's end."""
-    until = time.monotonic() + wait_s
+    until = clock() + wait_s
     by_channel = {one.birth.channel: one for one in others}
-    while rung := channel.rung_before([*by_channel], until - time.monotonic()):
+    while rung := channel.rung_before([*by_channel], until - clock()):
         if hear_early([by_channel[one] for one in rung]):
             return True
+        if clock() > until:
+            break
     return False
 
 
@@ -299,74 +337,12 @@ def hear_early(seats: list[Seat]) -> bool:
     """Take in what these children have said; true if one of them came to a payload's end."""
     ended = False
     for seat in seats:
-        while seat.line and seat.line[0].hear_early():
+        for _ in range(LINE):  # more is not in its line
+            if not seat.line or not seat.line[0].hear_early():
+                break
             ended = True
     return ended
 
 
 class _Flood(Malformed):
     """More bytes than all limits together allow."""
-
-
-def _ending(exited: wire.Exited, sandbox_bytes: int) -> tuple[str, str]:
-    if not os.WIFSIGNALED(exited.status):
-        return "crashed", f"its process ended with exit code {os.waitstatus_to_exitcode(exited.status)}"
-    number = os.WTERMSIG(exited.status)
-    if number in (signal.SIGPROF, signal.SIGXCPU, signal.SIGALRM):
-        return "timeout", "it did not come to an end in its time and was killed"
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    if number == signal.SIGKILL or exited.resident_bytes > sandbox_bytes // 2:
-        return "memory", f"its process had {exited.resident_bytes >> 20} MiB and was ended by {name}"
-    return "crashed", f"its process was ended by {name}"
-
-
-def _message_of(
-    task: Task, sent: list[wire.Entry], inline_bytes: int
-) -> tuple[wire.Task, tuple[int, ...], list[int]]:
-    """The task, with the payload's descriptor where it is large; and what to close afterwards."""
-    payload = task.payload
-    body: Body = payload.body
-    inline = body.fd is None and body.size <= inline_bytes
-    message = wire.Task(
-        payload_id=payload.payload_id,
-        sha256=payload.sha256,
-        content=body.content() if inline else None,
-        extra_data=payload.meta.extra_data,
-        dispatch_to=payload.meta.dispatch_to,
-        depth=payload.depth,
-        extracted_from=payload.extracted_from,
-        extracted_by=payload.extracted_by,
-        limits=task.limits,
-        until_s=time.monotonic() + task.deadline.left_ms / 1000,
-        bytes_left=task.bytes_left,
-        children_left=task.children_left,
-        start=task.start,
-        passwords=[plain_text(one) for one in task.passwords],
-        names=task.names,
-        prior=task.prior,
-        asked=task.asked,
-        journal=sent,
-    )
-    if inline:
-        return message, (), []
-    if body.fd is not None and not body.on_disk:
-        return message, (body.fd,), []
-    if body.on_disk and body.fd is not None:
-        fd = _read_only(body.fd)
-    else:
-        fd = anonymous_file()
-        write_all(fd, body.view())
-        seal(fd)
-    return message, (fd,), [fd]
-
-
-def _read_only(fd: int) -> int:
-    """The same unlinked file, opened anew for reading alone, and closed to writers of the same user."""
-    os.fchmod(fd, 0o400)
-    try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return os.dup(fd)

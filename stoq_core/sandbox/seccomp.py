@@ -23,7 +23,16 @@ _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _CLONE_THREAD = 0x00010000
 _OPEN_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _SET_NAME, _GET_NAME, _SET_VMA = 15, 16, 0x53564D41  # linux/prctl.h: what threads and allocators ask for
-_SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX = 8, 10, 15  # linux/fcntl.h: would signal other processes
+_FCNTL = (0, 1, 2, 3, 1030, 1032, 1033, 1034)
+"""fcntl(2) without owners, signals, leases and notices: DUPFD, GETFD, SETFD, GETFL, DUPFD_CLOEXEC,
+GETPIPE_SZ, ADD_SEALS, GET_SEALS; SETFL is argued about, and locks are of a file's own."""
+_LOCKS = (5, 6, 7, 36, 37, 38)
+_SET_FLAGS = 4
+_ASYNC = 0x2000  # would have the kernel signal whoever owns the file
+_IOCTL = (0x5401, 0x5421, 0x541B, 0x5451)
+"""linux/ioctls.h: TCGETS (isatty), FIONBIO, FIONREAD, FIOCLEX."""
+_PATH_ONLY = 0x200000  # O_PATH
+_NAMELESS = 0x400000  # __O_TMPFILE
 
 
 _SOME_PID = 0xFFFFFFFE
@@ -76,11 +85,15 @@ def _argued(name: str, *, tool: bool) -> list[bytes]:
         return _if_one_of(0, [0], errno.EPERM)
     if name == "prctl":
         return _if_one_of(0, [_SET_NAME, _GET_NAME, _SET_VMA], errno.EPERM)
+    if name == "ioctl":
+        return _if_one_of(1, _IOCTL, errno.ENOTTY)
     if name == "fcntl":
-        return _if_none_of(1, [_SET_OWNER, _SET_SIGNAL, _SET_OWNER_EX], errno.EPERM)
-    if tool:
-        return [_return(_ALLOW)]
-    return _if_any_bit(1 if name == "open" else 2, _OPEN_TO_WRITE, _refuse(errno.EACCES), None)
+        setting = [*_if_any_bit(2, _ASYNC, _refuse(errno.EPERM), None)]
+        head = [_argument(1), _instruction(_JUMP_EQUAL, _SET_FLAGS, 0, len(setting)), *setting]
+        return [*head, *_if_one_of(1, (*_FCNTL, *_LOCKS), errno.EPERM)]
+    flags = 1 if name == "open" else 2
+    forbidden = _PATH_ONLY | _NAMELESS | (0 if tool else _OPEN_TO_WRITE)
+    return _if_any_bit(flags, forbidden, _refuse(errno.EACCES), None)
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
@@ -118,13 +131,6 @@ def _if_one_of(at: int, values: Iterable[int], otherwise: int) -> list[bytes]:
     for value in values:
         code += [_instruction(_JUMP_EQUAL, value, 0, 1), _return(_ALLOW)]
     return [*code, _refuse(otherwise)]
-
-
-def _if_none_of(at: int, values: Iterable[int], otherwise: int) -> list[bytes]:
-    code = [_argument(at)]
-    for value in values:
-        code += [_instruction(_JUMP_EQUAL, value, 0, 1), _refuse(otherwise)]
-    return [*code, _return(_ALLOW)]
 
 
 def _if_any_bit(at: int, bits: int, then: bytes, otherwise: int | None) -> list[bytes]:

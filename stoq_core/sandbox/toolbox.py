@@ -3,241 +3,315 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import stat
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from stoq_core.body import Body, anonymous_file, seal, write_all
-from stoq_core.errors import PluginError
-from stoq_core.limits import WALL_FACTOR
-from stoq_core.tools import STDERR_BYTES, ToolCall, find, missing, overflow, overtime
+from stoq_core.errors import LimitReached, PluginError, Reason
+from stoq_core.limits import WALL_FACTOR, Clock
+from stoq_core.operations import Operation, Tool, operation_of, refused
+from stoq_core.tools import STDERR_BYTES, ToolCall, find, missing, overflow, overtime, plain_name
 
 from . import messages as wire
 from .control import Zygote
+from .handing import handed, is_sealed, read_only, sealed_copy
+from .scratch import FULL, Scratch, held_bytes
 from .wire import Channel, Malformed, Overdue
 
 _LOOK_S = 0.02
+_ANSWER_S = 10.0
 _MOST_CPU_S = 3_600
-_PREFIX = "stoq-tools-"
+_MOST_THREADS = 64
+_MOST_BYTES = 1 << 30
+_INPUT = ".input"
+_PIPE_BYTES = 1 << 16
+
+UNCONFINED = "tools would read and write what this user can: the kernel has no Landlock"
+"""Why no tool runs, unless `sandbox.accept_missing` names `tool_files`."""
 
 
 class Toolbox:
-    """Runs the tools that plugins declare, and no others."""
+    """Runs the tools that plugins declare, in the ways they declare, and in no others."""
 
-    def __init__(self, placed: Mapping[str, str], allowed: Callable[[], set[str]]) -> None:
-        """`placed` are paths by name (`sandbox.tools`)."""
+    def __init__(
+        self,
+        placed: Mapping[str, str],
+        *,
+        confined: bool = True,
+        unconfined_accepted: bool = False,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """`placed` are paths by name (`sandbox.tools`); `confined` where Landlock holds a tool's files."""
         self._placed = dict(placed)
-        self._allowed = allowed
-        self._place: str | None = None
-
-    def _folder(self) -> str:
-        """The place of this process for tools' folders; places of processes that are gone are removed."""
-        if self._place is None:
-            with suppress(OSError):
-                for one in os.scandir(tempfile.gettempdir()):
-                    pid = one.name.removeprefix(_PREFIX).partition("-")[0]
-                    if one.name.startswith(_PREFIX) and pid.isdigit() and not _alive(int(pid)):
-                        shutil.rmtree(one.path, ignore_errors=True)
-            self._place = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
-            os.chmod(self._place, 0o711)  # noqa: S103 - a tool of another user passes through to its folder
-        return self._place
+        self._runs = confined or unconfined_accepted
+        self._confined = confined
+        self._clock = clock
+        self._scratch = Scratch()
 
     def close(self) -> None:
-        """Remove it."""
-        if self._place is not None:
-            shutil.rmtree(self._place, ignore_errors=True)
-            self._place = None
+        """Remove the folder that tools had."""
+        self._scratch.close()
 
     def answer(
-        self, zygote: Zygote, channel: Channel, asked: wire.ToolAsked, payload: Body, most_ms: float
+        self,
+        zygote: Zygote,
+        channel: Channel,
+        asked: wire.ToolAsked,
+        payload: Body,
+        declared: Mapping[str, Tool],
+        most_ms: float,
     ) -> None:
-        """Run what a child asked for and send it the outcome; `most_ms` is what its plugin has left."""
-        bodies = _Bodies()
+        """Run what a child asked for and send it the outcome.
+
+        `declared` are the tools of the plugin that runs, and `most_ms` is the time that it has left.
+        """
+        until = self._clock() + most_ms / 1000
         fds: list[int] = []
         try:
-            bodies.take(channel, asked, payload)
-            ran = self._run(zygote, _call_of(asked, most_ms), asked, bodies, fds)
+            ran = self._answer(zygote, channel, asked, payload, declared, until, fds)
         except PluginError as error:
             ran = wire.ToolRan(error=(error.code, error.message, error.reason, error.allowed))
-        finally:
-            bodies.close()
         try:
             given = tuple(fds) if ran.error is None else ()
-            channel.send(wire.TOOL_RAN, wire.ENCODE(ran), given, 10.0)
+            channel.send(wire.TOOL_RAN, wire.ENCODE(ran), given, _ANSWER_S)
         finally:
             for fd in fds:
                 os.close(fd)
 
-    def _run(
-        self, zygote: Zygote, call: ToolCall, asked: wire.ToolAsked, bodies: _Bodies, fds: list[int]
+    def _answer(
+        self,
+        zygote: Zygote,
+        channel: Channel,
+        asked: wire.ToolAsked,
+        payload: Body,
+        declared: Mapping[str, Tool],
+        until: float,
+        fds: list[int],
     ) -> wire.ToolRan:
-        path = find(call.name, self._placed) if call.name in self._allowed() else None
-        if path is None:
-            raise missing(call.name)
-        out, err = anonymous_file(), anonymous_file()
-        folder = tempfile.mkdtemp(dir=self._folder())
-        fds.append(out)
+        """All is checked before one byte of a body is taken in."""
+        template = operation_of(declared, asked.name, asked.operation)
+        path = find(asked.name, self._placed) if template is not None else None
+        if template is None or path is None:
+            raise missing(asked.name)
+        if not self._runs:
+            raise PluginError("tool_missing", f"{asked.name}: {UNCONFINED}", reason=Reason.PLUGIN_MISSING)
+        template.filled(_INPUT, asked.parameters)
+        call = _call_of(asked, template, (until - self._clock()) * 1000)
+        if asked.size > _MOST_BYTES:
+            raise LimitReached(Reason.TOO_LARGE, f"{asked.size} bytes for {asked.name}", allowed=_MOST_BYTES)
+        body = payload if asked.size < 0 else _body_of(channel, asked.size, until, self._clock)
+        tool = declared[asked.name]
+        with self._scratch.folder() as (folder, at):
+            return _Running(self, zygote, call, (folder, at), until).run(path, tool, body, fds)
+
+    @property
+    def clock(self) -> Clock:
+        """What time is kept by."""
+        return self._clock
+
+    @property
+    def confined(self) -> bool:
+        """True if a tool that cannot be held to its folder does not start."""
+        return self._confined
+
+
+class _Running:
+    """One tool while it runs."""
+
+    def __init__(
+        self, toolbox: Toolbox, zygote: Zygote, call: ToolCall, folder: tuple[int, str], until: float
+    ) -> None:
+        self._toolbox = toolbox
+        self._zygote = zygote
+        self._call = call
+        self._folder, self._at = folder
+        self._until = min(until, toolbox.clock() + WALL_FACTOR * call.wall_ms / 1000)
+        """Its processor time is bounded where it runs, and what it waits for here."""
+        self._inputs = 0
+        self._said = bytearray()
+
+    def run(self, path: str, tool: Tool, body: Body, fds: list[int]) -> wire.ToolRan:
+        """To its end; standard output and the files that it left are `fds` then."""
+        template, given = self._call.template, self._call.parameters
+        out = anonymous_file()
+        heard, said = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else os.pipe()
+        os.set_blocking(said, True)
+        opened = [out, heard, said]
         try:
-            paths: Iterator[str | int] = iter(range(len(bodies.fds)))
-            room = call.output_bytes
-            if asked.copied:
-                paths, room = iter(_copies(folder, bodies.fds)), room + sum(map(_size, bodies.fds))
-            words = [next(paths) if one is None else one for one in asked.arguments]
-            cpu_s = min(_MOST_CPU_S, int(call.wall_ms / 1000) + 1)
-            order = wire.RunTool(path, words, folder, call.output_bytes, cpu_s)
-            pid = zygote.run(order, (out, err, *bodies.fds))
-            exited = self._wait(zygote, pid, call, folder, room)
-            seal(out)
-            names = []
-            for name in call.files:
-                fd = _collect(folder, name, call)
-                if fd is not None:
-                    names.append(name)
-                    fds.append(fd)
-            code = os.waitstatus_to_exitcode(exited.status)
-            return wire.ToolRan(code, os.pread(err, STDERR_BYTES, 0).decode("utf-8", "replace"), names)
-        finally:
-            os.close(err)
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _wait(self, zygote: Zygote, pid: int, call: ToolCall, folder: str, room: int) -> wire.Exited:
-        """Until it ends: its processor time is bounded where it runs, and what it waits for here."""
-        until = time.monotonic() + WALL_FACTOR * call.wall_ms / 1000
-        while True:
-            try:
-                exited = zygote.exit_of(pid, _LOOK_S)
-            except Overdue:
-                late, full = time.monotonic() > until, _folder_bytes(folder) > room
-                if not late and not full:
-                    continue
-                zygote.kill_tool(pid)
-                raise overtime(call) if late else overflow(call) from None
-            if os.WIFSIGNALED(exited.status) and os.WTERMSIG(exited.status) == signal.SIGXFSZ:
-                raise overflow(call)
-            if os.WIFSIGNALED(exited.status) and os.WTERMSIG(exited.status) == signal.SIGXCPU:
-                raise overtime(call)
-            return exited
-
-
-def _copies(folder: str, fds: list[int]) -> list[str]:
-    """Each body as a file that the tool may read; where they are."""
-    paths = []
-    for at, fd in enumerate(fds):
-        path = os.path.join(folder, f".input-{at}")
-        with open(path, "xb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            offset = 0
-            while chunk := os.pread(fd, 1 << 20, offset):
-                file.write(chunk)
-                offset += len(chunk)
-        paths.append(path)
-    return paths
-
-
-def _size(fd: int) -> int:
-    return os.fstat(fd).st_size
-
-
-class _Bodies:
-    """Descriptors of the bodies among a tool's arguments."""
-
-    def __init__(self) -> None:
-        self.fds: list[int] = []
-        self._opened: list[int] = []
-
-    def take(self, channel: Channel, asked: wire.ToolAsked, payload: Body) -> None:
-        """The payload's own, and those that the child sends."""
-        if sum(one is None for one in asked.arguments) != len(asked.bodies):
-            raise Malformed("a tool's bodies and arguments differ in number")
-        for size in asked.bodies:
-            if size >= 0:
-                fd = anonymous_file()
-                self._opened.append(fd)
-                receive_into(channel, fd, size)
-            elif payload.fd is None:
-                fd = anonymous_file()
-                self._opened.append(fd)
-                write_all(fd, payload.view())
+            opened.append(_stdin(template.line(given)))
+            passed = [opened[-1], out, said]
+            where = f"./{_INPUT}"
+            if template.copied:
+                self._inputs = _copy_into(self._folder, body)
             else:
-                fd = payload.fd
-            self.fds.append(fd)
+                opened.append(handed(body))
+                passed.append(opened[-1])
+                where = wire.TOOL_PAYLOAD
+            order = wire.RunTool(
+                path=path,
+                arguments=template.filled(where, given),
+                folder=self._at,
+                reads=_readable(path, tool),
+                output_bytes=self._call.output_bytes,
+                cpu_s=min(_MOST_CPU_S, int(self._call.wall_ms / 1000) + 1),
+                confined=self._toolbox.confined,
+            )
+            exited = self._wait(self._zygote.run(order, tuple(passed)), out, heard)
+            names = self._outputs(out, fds)
+        finally:
+            for fd in opened:
+                os.close(fd)
+        stderr = bytes(self._said[:STDERR_BYTES]).decode("utf-8", "replace")
+        return wire.ToolRan(os.waitstatus_to_exitcode(exited.status), stderr, names)
 
-    def close(self) -> None:
-        for fd in self._opened:
-            os.close(fd)
+    def _wait(self, pid: int, out: int, heard: int) -> wire.Exited:
+        """Until it ends. Time, threads and all that it writes are looked at as it goes on."""
+        while True:
+            exited = None
+            with suppress(Overdue):
+                exited = self._zygote.exit_of(pid, _LOOK_S)
+            self._listen(heard)
+            trouble = self._trouble(pid, out, exited)
+            if trouble is not None:
+                if exited is None:
+                    self._zygote.kill_tool(pid)
+                raise trouble
+            if exited is not None:
+                return exited
+
+    def _trouble(self, pid: int, out: int, exited: wire.Exited | None) -> PluginError | None:
+        ended_by = os.WTERMSIG(exited.status) if exited and os.WIFSIGNALED(exited.status) else 0
+        held = held_bytes(self._folder)
+        written = os.fstat(out).st_size + len(self._said) + (held - self._inputs if held < FULL else FULL)
+        if ended_by == signal.SIGXFSZ or written > self._call.output_bytes + STDERR_BYTES:
+            return overflow(self._call)
+        if ended_by == signal.SIGXCPU or (exited is None and self._toolbox.clock() > self._until):
+            return overtime(self._call)
+        if exited is None and _threads_of(pid) > _MOST_THREADS:
+            message = f"{self._call.name} began more than {_MOST_THREADS} threads"
+            return PluginError("memory", message, reason=Reason.MEMORY, allowed=_MOST_THREADS)
+        return None
+
+    def _listen(self, heard: int) -> None:
+        """Take what stands in the pipe of standard error; what is more than is kept is let go."""
+        with suppress(BlockingIOError):
+            while part := os.read(heard, _PIPE_BYTES):
+                self._said += part[: STDERR_BYTES - len(self._said)]
+                if len(part) < _PIPE_BYTES:
+                    return
+
+    def _outputs(self, out: int, fds: list[int]) -> list[str]:
+        """Descriptors of standard output and of each file that is there; the files' names."""
+        seal(out)
+        if is_sealed(out):
+            fds.append(read_only(out))
+        else:
+            fds.append(sealed_copy(Body.from_fd(os.dup(out))))
+        names = []
+        for name in self._call.template.files:
+            body = _collected(self._folder, name, self._call)
+            if body is not None:
+                names.append(name)
+                fds.append(handed(body))
+        return names
 
 
-def receive_into(channel: Channel, fd: int, size: int, most: int = 1 << 30) -> None:
-    """Write BODY frames of together `size` bytes into a file."""
-    if size > most:
-        raise Malformed(f"a body of {size} bytes")
-    while size > 0:
-        frame = channel.receive(30.0)
-        if frame.kind != wire.BODY or not frame.data or len(frame.data) > size:
-            raise Malformed("a body that is not as long as it was said to be")
-        write_all(fd, frame.data)
-        size -= len(frame.data)
+def _stdin(line: bytes) -> int:
+    return sealed_copy(Body(line)) if line else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _call_of(asked: wire.ToolAsked, most_ms: float) -> ToolCall:
+def _copy_into(folder: int, body: Body) -> int:
+    """The body as a file that the tool may read; its size."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(_INPUT, flags, 0o644, dir_fd=folder)
+    try:
+        os.fchmod(fd, 0o644)
+        write_all(fd, body.view())
+        body.rest()
+    finally:
+        os.close(fd)
+    return held_bytes(folder)
+
+
+def _readable(path: str, tool: Tool) -> list[str]:
+    """Files that the tool needs: absolute paths, or names beside the program."""
+    real = os.path.dirname(os.path.realpath(path))
+    beside = [name for name in tool.reads if not os.path.isabs(name) and plain_name(name)]
+    return [
+        *(name for name in tool.reads if os.path.isabs(name)),
+        *(os.path.join(folder, name) for name in beside for folder in {os.path.dirname(path), real}),
+    ]
+
+
+def _body_of(channel: Channel, size: int, until: float, clock: Clock) -> Body:
+    """What the child sends, once it is told to: BODY frames of together `size` bytes, in its time."""
+    channel.send(wire.TOOL_SEND, b"", (), _ANSWER_S)
+    fd = anonymous_file()
+    try:
+        while size > 0:
+            frame = channel.receive(until - clock())
+            if frame.kind != wire.BODY or not frame.data or len(frame.data) > size:
+                raise Malformed("a body that is not as long as it was said to be")
+            write_all(fd, frame.data)
+            size -= len(frame.data)
+            if clock() > until:
+                raise Overdue
+        seal(fd)
+        return Body.from_fd(os.dup(fd))
+    finally:
+        os.close(fd)
+
+
+def _call_of(asked: wire.ToolAsked, template: Operation, left_ms: float) -> ToolCall:
+    if left_ms <= 0:
+        raise refused(f"no time is left for {asked.name}")
     return ToolCall(
         name=asked.name,
-        arguments=[],
-        files=asked.files,
-        output_bytes=min(asked.output_bytes, 1 << 30),
-        wall_ms=min(asked.wall_ms, most_ms / WALL_FACTOR),
+        operation=asked.operation,
+        template=template,
+        body=Body(b""),
+        parameters=asked.parameters,
+        output_bytes=min(asked.output_bytes, _MOST_BYTES),
+        wall_ms=min(asked.wall_ms, left_ms),
     )
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _threads_of(pid: int) -> int:
+    with suppress(OSError, ValueError), open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read(2_048).rpartition(b")")[2].split()[17])  # num_threads (proc(5))
+    return 0
 
 
-def _folder_bytes(folder: str) -> int:
-    """What a tool's folder takes on disk, without following links; stops at 10,000 entries."""
-    total = seen = 0
-    for at, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            seen += 1
-            with suppress(OSError):
-                found = os.lstat(os.path.join(at, name))
-                total += max(found.st_size if stat.S_ISREG(found.st_mode) else 0, found.st_blocks * 512)
-            if seen > 10_000:
-                return 1 << 62
-    return total
-
-
-def _collect(folder: str, name: str, call: ToolCall) -> int | None:
+def _collected(folder: int, name: str, call: ToolCall) -> Body | None:
     """A copy of a regular file that the tool wrote, or None; links are not followed."""
-    if not name or "/" in name or "\x00" in name or name in (".", ".."):
+    if not plain_name(name):
         return None
     try:
-        fd = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         return None
-    copy = anonymous_file()
+    copy = -1
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(copy)
+        if not _is_plain(fd):
             return None
+        copy = anonymous_file()
         left = call.output_bytes
         while chunk := os.read(fd, 1 << 20):
             left -= len(chunk)
             if left < 0:
-                os.close(copy)
                 raise overflow(call)
             write_all(copy, chunk)
+        seal(copy)
+        return Body.from_fd(os.dup(copy))
     finally:
         os.close(fd)
-    seal(copy)
-    return copy
+        if copy >= 0:
+            os.close(copy)
+
+
+def _is_plain(fd: int) -> bool:
+    import stat
+
+    return stat.S_ISREG(os.fstat(fd).st_mode)

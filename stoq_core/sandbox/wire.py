@@ -9,12 +9,12 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from stoq_core.limits import MiB
+from stoq_core.limits import Clock, MiB
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("<IBB")  # bytes that follow, kind, descriptors that came with it
 _READ_BYTES = 64 * 1024  # a larger buffer would be mapped and unmapped for each read, which takes 12 µs
 _MAX_FDS = 16
+_MOST_HELD = 256  # frames taken at once, so that time is looked at between them
 _ANCILLARY_BYTES = socket.CMSG_LEN(_MAX_FDS * array.array("i").itemsize)
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # no program that is run inherits what came
 _TICK_MS = 100
@@ -90,8 +91,18 @@ class Bell:
 class Channel:
     """One end of a socket. `takes_fds` is false where the other side is not trusted: then none arrive."""
 
-    def __init__(self, sock: socket.socket, *, takes_fds: bool, bell: int | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        takes_fds: bool,
+        bell: int | None = None,
+        most: Mapping[int, int] | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         """Own `sock` from now on; it blocks for a tick at most, so that time is looked at now and then.
+
+        `most` are the bytes of a frame by its kind, where no other kinds are taken.
 
         With `bell`, a pipe's reading end to own, what was sent is looked at when it rings, or at a tick.
         Whoever rings for the other side sets `stalled`, which is called before it is waited for room.
@@ -103,11 +114,14 @@ class Channel:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             sock.setsockopt(socket.SOL_SOCKET, option, _TICK)
         self._takes_fds = takes_fds
+        self._most = most
+        self._clock = clock
         self._buffer = b""
         self._at = 0
         self._fds: deque[int] = deque()
         self.received_bytes = 0
-        self.waited_s = 0.0
+        self.attended_s = 0.0
+        """How long somebody has waited for and listened to the other side, who adds to it."""
 
     def send(
         self, kind: int, data: Buffer = b"", fds: tuple[int, ...] = (), wait_s: float | None = None
@@ -140,14 +154,13 @@ class Channel:
             self._write([memoryview(buffer)[sent:]], (), wait_s)
 
     def _write(self, parts: list[Any], ancillary: Sequence[Any] = (), wait_s: float | None = None) -> None:
-        until = None if wait_s is None else time.monotonic() + wait_s
+        until = None if wait_s is None else self._clock() + wait_s
         flags = socket.MSG_DONTWAIT if self.stalled else 0
         while parts:
             try:
                 sent = self.sock.sendmsg(parts, ancillary, flags)
             except BlockingIOError:
-                if until is not None and time.monotonic() > until:
-                    raise Overdue from None
+                self._check_time(until)
                 self._wait_for_room()
                 continue
             except OSError as error:
@@ -157,6 +170,7 @@ class Channel:
                 sent -= len(parts.pop(0))
             if parts:
                 parts[0] = memoryview(parts[0])[sent:]
+                self._check_time(until)
                 self._wait_for_room()
 
     def _wait_for_room(self) -> None:
@@ -168,11 +182,19 @@ class Channel:
             poll.poll(_TICK_MS)
 
     def receive(self, wait_s: float | None = None, most: int = MAX_FRAME_BYTES) -> Frame:
-        """The next frame. Raises `Overdue`, `Closed`, or `Malformed` for one of more than `most` bytes."""
-        until = None if wait_s is None else time.monotonic() + wait_s
+        """The next frame. Raises `Overdue`, `Closed`, or `Malformed` for one of more than `most` bytes.
+
+        Time is looked at after each read, however little came.
+        """
+        until = None if wait_s is None else self._clock() + wait_s
         if len(self._buffer) - self._at < _HEADER.size:
             self._fill(_HEADER.size, until)
         size, kind, fds = _HEADER.unpack_from(self._buffer, self._at)
+        if self._most is not None:
+            if kind not in self._most:
+                message = f"a frame of kind {kind}"
+                raise Malformed(message)
+            most = self._most[kind]
         if size > most or fds > (_MAX_FDS if self._takes_fds else 0):
             message = f"a frame of {size} bytes with {fds} descriptors"
             raise Malformed(message)
@@ -197,6 +219,8 @@ class Channel:
         buffer, at = self._buffer, self._at
         while len(buffer) - at >= _HEADER.size:
             size, kind, fds = _HEADER.unpack_from(buffer, at)
+            if len(found) >= _MOST_HELD:
+                break
             end = at + _HEADER.size + size
             if end > len(buffer) or size > most or fds or kind not in kinds:
                 break
@@ -234,13 +258,12 @@ class Channel:
 
         Raises `Closed`.
         """
-        until = time.monotonic() + wait_s
+        until = self._clock() + wait_s
         while not self.pending and not self._pull():
-            began = time.monotonic()
+            began = self._clock()
             poll = select.poll()
             bells = {one.listen(poll): one for one in (self, *others)}
             rung = [bells[fd] for fd, _ in poll.poll(min(_TICK_MS, max(0, (until - began) * 1000)))]
-            self.waited_s += time.monotonic() - began
             for one in [self] if self in rung else rung:
                 one.hush()
             if rung and self not in rung:
@@ -268,6 +291,12 @@ class Channel:
                 raise Closed("the other side is gone")
             self._buffer = self._buffer[self._at :] + chunk if self.pending else chunk
             self._at = 0
+            if len(self._buffer) < size:
+                self._check_time(until)
+
+    def _check_time(self, until: float | None) -> None:
+        if until is not None and self._clock() >= until:
+            raise Overdue
 
     def _large(self, size: int, until: float | None) -> bytearray:
         """The content of a frame whose header has come, read to where it stays."""
@@ -282,19 +311,19 @@ class Channel:
                 if not read:
                     raise Closed("the other side is gone")
                 filled += read
+                if filled < size:
+                    self._check_time(until)
         self._at = begin + len(held)
         return data
 
     def _read(self, into: Any, until: float | None) -> Any:
         """Up to `into` bytes, or how many were read into that buffer."""
-        began = time.monotonic()
         try:
             while True:
                 try:
                     read = self._read_once(into)
                 except BlockingIOError:
-                    if until is not None and time.monotonic() >= until:
-                        raise Overdue from None
+                    self._check_time(until)
                     if self._bell is not None and not self.pending and not self._bell.wait():
                         self._end_bell()
                     continue
@@ -302,8 +331,6 @@ class Channel:
                 return read
         except OSError as error:
             raise Closed(str(error)) from None
-        finally:
-            self.waited_s += time.monotonic() - began
 
     def _read_once(self, into: Any) -> Any:
         if not self._takes_fds:

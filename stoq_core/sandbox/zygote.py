@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import itertools
 import os
 import select
 import signal
@@ -28,7 +29,7 @@ from .facts import facts_of
 from .wire import Channel, Closed, Frame
 
 _STDERR = 2
-_FIRST_TOOL_FD = 20
+_TOOL_FDS = (0, 1, _STDERR, int(wire.TOOL_PAYLOAD.rpartition("/")[2]))
 _FIRST_SPARE_FD = 64
 _LAST_FD = 65_536
 
@@ -238,34 +239,34 @@ class _Zygote:
             os.setsid()
             for one in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
                 signal.signal(one, signal.SIG_DFL)
-            paths = _keep_only(fds)
-            words = [one if isinstance(one, str) else paths[one] for one in asked.arguments]
+            _keep_only(fds)
             os.chdir(asked.folder)
             if uid is not None:
                 os.chown(asked.folder, uid, uid)
             bounds = msgspec.structs.replace(
                 self._bounds, file_bytes=asked.output_bytes, cpu_s=asked.cpu_s, files=256, threads=64
             )
-            self._protector.tool(uid, bounds, asked.path, asked.folder)
-            os.execve(asked.path, [asked.path, *words], environment(asked.folder))  # noqa: S606 - no shell
+            self._protector.tool(uid, bounds, asked)
+            # no shell; its folder is where it is, whoever may pass through those above
+            os.execve(asked.path, [asked.path, *asked.arguments], environment("."))  # noqa: S606
         except BaseException as error:  # noqa: BLE001 - said where the broker looks for it
             os.write(_STDERR, f"cannot be run: {error}".encode())
         finally:
             os._exit(127)
 
 
-def _keep_only(fds: tuple[int, ...]) -> list[str]:
-    """Standard output and error and the bodies' descriptors, and nothing else is open; the bodies' paths.
+def _keep_only(fds: tuple[int, ...]) -> None:
+    """Standard input, output and error and the payload's descriptor, and nothing else, stay open.
 
     The zygote's socket above all: who has it speaks to the broker as the zygote.
     """
     spare = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_SPARE_FD) for fd in fds]
-    wanted = [1, _STDERR, *range(_FIRST_TOOL_FD, _FIRST_TOOL_FD + len(fds) - 2)]
-    for fd, number in zip(spare, wanted, strict=True):
+    for fd, number in zip(spare, _TOOL_FDS, strict=False):
         os.dup2(fd, number, inheritable=True)
-    os.closerange(_STDERR + 1, _FIRST_TOOL_FD)
-    os.closerange(wanted[-1] + 1 if len(fds) > 2 else _FIRST_TOOL_FD, _LAST_FD)
-    return [f"/proc/self/fd/{number}" for number in wanted[2:]]
+    kept = [-1, *_TOOL_FDS[: len(fds)], _LAST_FD]
+    for before, after in itertools.pairwise(kept):
+        if before + 1 < after:  # an empty range up to 0 would be all
+            os.closerange(before + 1, after)
 
 
 def _threads() -> int:

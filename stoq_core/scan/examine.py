@@ -283,7 +283,7 @@ class _Examination:
         self.listener.start(key)
         label = key.partition("#")[0]
         most_ms = self.task.limits.worker_wall_ms
-        job = self._job(label, key, own)
+        job = self._job(label, key, plugin, own)
         emits = Guarded(call, self.handed, job, min(own.wall_ms or most_ms, most_ms) / 1000, self.deadline)
         failure = self._emits(key, label, plugin, job, emits) or self._leftovers(label, job)
         emits.close()
@@ -340,7 +340,7 @@ class _Examination:
             return error
         return None
 
-    def _job(self, label: str, key: str, own: Limits) -> Job:
+    def _job(self, label: str, key: str, plugin: Any, own: Limits) -> Job:
         task, asked = self.task, self.journal.asked.get(key, ())
         return Job(
             label,
@@ -351,6 +351,7 @@ class _Examination:
             passwords=task.passwords,
             scratch=task.scratch,
             tools=self.plugins.tools,
+            declared=plugin.tools,
             size=self.payload.size,
             accounts=self.accounts,
         )

@@ -48,7 +48,7 @@ def named_by_plugins() -> set[str]:
     """The Debian packages that the classes' `tools` name; advice in words is none."""
     registry = Registry(ROOT / "plugins")
     values = {
-        package for found in registry for package in registry.load(found.kind, found.name).tools.values()
+        tool.brings for found in registry for tool in registry.load(found.kind, found.name).tools.values()
     }
     return {one for one in values if re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", one)}
 

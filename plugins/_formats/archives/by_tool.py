@@ -12,6 +12,7 @@ from stoq_core.body import Body
 from stoq_core.errors import LimitReached, Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
+from stoq_core.operations import Operation, Tool
 from stoq_core.payload import Payload
 from stoq_core.tools import ToolRun
 
@@ -23,6 +24,56 @@ from .seven_listing import parse_listing
 _LISTING_BYTES = 16 * MiB
 _MOST_PASSWORDS = 40
 _MOST_RUNS = 100
+_MOST_CHARS = 1_000
+
+_KIND, _PASSWORD, _MEMBER = r"[A-Za-z0-9]{1,16}", r".{1,1000}", r".{1,4096}"
+_FORMAT, _TEXT = "-t{kind}", "-sccUTF-8"
+_SILENT = "-p"  # nothing asks for a password
+
+
+def _by_seven(words: tuple[str, ...], *, locked: bool = False) -> Operation:
+    """One way to call 7-Zip; where it is `locked`, it reads the password from standard input."""
+    switches = (_FORMAT, _TEXT) if locked else (_FORMAT, _TEXT, _SILENT)
+    parameters = {"kind": _KIND, **({"password": _PASSWORD} if locked else {})}
+    if any("{member}" in word for word in words):
+        parameters["member"] = _MEMBER
+    return Operation(
+        words=(*words, *switches, "--", "{payload}"),
+        parameters=parameters,
+        stdin="password" if locked else "",
+    )
+
+
+TOOLS = {
+    "7z": Tool(
+        brings="7zip",
+        operations={
+            "list": _by_seven(("l", "-slt")),
+            "list_locked": _by_seven(("l", "-slt"), locked=True),
+            "unpack": _by_seven(("x", "-so")),
+            "unpack_locked": _by_seven(("x", "-so"), locked=True),
+            "unpack_one": _by_seven(("x", "-so", "-spd", "-i!{member}")),
+        },
+    ),
+    "unar": Tool(
+        brings="unar",
+        operations={
+            "unpack": Operation(
+                words=("-quiet", "-o", "-", "-password={password}", "{payload}"),
+                parameters={"password": _PASSWORD},
+            )
+        },
+    ),
+    "upx": Tool(
+        brings="upx-ucl",
+        operations={
+            "unpack": Operation(
+                words=("-d", "-q", "-o", "unpacked", "{payload}"), files=("unpacked",), copied=True
+            )
+        },
+    ),
+}
+"""The programs that open archives, and all that they are made to do."""
 
 
 class Listed(NamedTuple):
@@ -40,9 +91,8 @@ def read_by_7z(job: Job, payload: Payload, kind: str, passwords: Sequence[str]) 
     """
     for listed, password in _listings(job, payload.body, kind, passwords):
         locked = any(one.member.encrypted for one in listed)
-        words = ["x", "-so", *_words(kind, password), "--"]
         try:
-            run = job.tool("7z", [*words, payload], output_bytes=job.total_left)
+            run = _seven(job, "unpack", payload.body, kind, password, job.total_left)
         except LimitReached:
             yield from (Entry(one.member) for one in listed)
             raise
@@ -65,7 +115,7 @@ def read_each_by_7z(job: Job, payload: Payload, kind: str) -> Iterator[Entry]:
     names = dict.fromkeys(one.name for one in listed if one.kind == "file")
     parts: dict[str, Body] = {}
     if len(names) <= _MOST_RUNS:
-        parts = {name: _output(job, payload, kind, f"-i!{name}").stdout for name in names}
+        parts = {name: _output(job, payload, kind, name).stdout for name in names}
     split = sum(one.size for one in parts.values()) == whole.stdout.size
     for member in listed:
         body = parts.pop(member.name, None) if split else None
@@ -77,8 +127,9 @@ def read_each_by_7z(job: Job, payload: Payload, kind: str) -> Iterator[Entry]:
 
 
 def _output(job: Job, payload: Payload, kind: str, *only: str) -> ToolRun:
-    words = ["x", "-so", "-spd", *_words(kind, None), *only, "--"]
-    return job.tool("7z", [*words, payload], output_bytes=job.total_left)
+    if not only:
+        return _seven(job, "unpack", payload.body, kind, None, job.total_left)
+    return job.tool("7z", "unpack_one", payload, output_bytes=job.total_left, kind=kind, member=only[0])
 
 
 def _whole(member: Member, body: Body) -> Entry:
@@ -86,18 +137,24 @@ def _whole(member: Member, body: Body) -> Entry:
     return Entry(member, lambda _passwords: sliced(body.view()))
 
 
-def _words(kind: str, password: str | None) -> list[str]:
-    """Switches: nothing asks for a password, none is taken for a switch or a list of files."""
-    return [f"-t{kind}", f"-p{password or ''}", "-sccUTF-8"]
+def _seven(
+    job: Job, operation: str, body: Body, kind: str, password: str | None, output_bytes: int
+) -> ToolRun:
+    """Run 7-Zip; a password is read from standard input, where no other process sees it."""
+    if password is None:
+        return job.tool("7z", operation, body, output_bytes=output_bytes, kind=kind)
+    return job.tool(
+        "7z", f"{operation}_locked", body, output_bytes=output_bytes, kind=kind, password=password
+    )
 
 
 def _listings(
     job: Job, body: Body, kind: str, passwords: Sequence[str]
 ) -> Iterator[tuple[list[Listed], str | None]]:
     """What 7-Zip lists, with each password that its headers accept; none is first, if nothing is locked."""
-    for password in [None, *passwords[:_MOST_PASSWORDS]]:
-        words = ["l", "-slt", *_words(kind, password), "--"]
-        run = job.tool("7z", [*words, body], output_bytes=_LISTING_BYTES)
+    lines = [one for one in passwords[:_MOST_PASSWORDS] if one.isprintable() and len(one) <= _MOST_CHARS]
+    for password in [None, *lines]:
+        run = _seven(job, "list", body, kind, password, _LISTING_BYTES)
         listed = [Listed(*one) for one in parse_listing(run.stdout.content())]
         if run.code and not listed:
             said = run.stderr + run.stdout.view()[-4096:].tobytes().decode("utf-8", "replace")
@@ -156,8 +213,8 @@ def read_rar(job: Job, payload: Payload, passwords: Sequence[str]) -> Iterator[E
 
 
 def _unar(job: Job, body: Body, password: str | None) -> ToolRun:
-    words = [] if password is None else [f"-password={password}"]
-    return job.tool("unar", ["-quiet", "-o", "-", *words, body], output_bytes=job.total_left)
+    given = {} if password is None else {"password": password}
+    return job.tool("unar", "unpack", body, output_bytes=job.total_left, **given)
 
 
 def _written(listed: Sequence[Listed], run: ToolRun, password: str | None) -> Iterator[Entry]:
@@ -246,8 +303,7 @@ def unpack_upx(job: Job, payload: Payload) -> Iterator[Entry]:
 
     A program that only holds the mark, such as upx itself, is no archive: nothing is yielded.
     """
-    run = job.tool("upx", ["-d", "-q", "-o", "unpacked", payload], files=["unpacked"], copied=True,
-                   output_bytes=job.bytes_left)  # fmt: skip
+    run = job.tool("upx", "unpack", payload, output_bytes=job.bytes_left)
     body = run.files.get("unpacked")
     if body is None or not body.size:
         said = run.stderr + _text(run.stdout)

@@ -272,7 +272,7 @@ def test_lzx_of_a_real_cabinet() -> None:
     ours = unpack(content)
     assert ours.result is not None
     assert {one["method"] for one in ours.result["members"]} == {"lzx"}
-    work = job()
+    work = job(make(Decompress))
     theirs = {
         entry.member.name: b"".join(bytes(chunk) for chunk in entry.open(()))
         for entry in read_by_7z(work, payload(content), "cab", ())

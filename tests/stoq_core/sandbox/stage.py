@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,18 @@ class Stage:
         own = Plugins(found, config, "broker", names=self.sandbox.broker_workers)
         self.sandbox.attend(BrokerPlugins(own, self.sandbox.index))
 
-    def scan(self, *contents: bytes | Payload, wall_ms: float = 60_000, **request: Any) -> Scanned:
+    def scan(
+        self,
+        *contents: bytes | Payload,
+        wall_ms: float = 60_000,
+        examined: Callable[[Any, Payload], None] | None = None,
+        **request: Any,
+    ) -> Scanned:
         """One request with these roots."""
         engine = Engine(self.sandbox.index, self.sandbox, self.config.limits)
         roots = [one if isinstance(one, Payload) else Payload(one, PayloadMeta()) for one in contents]
         asked = Request(scan_id=SCAN_ID, payloads=roots, **request)
-        return engine.scan(asked, Deadline.after_ms(wall_ms))
+        return engine.scan(asked, Deadline.after_ms(wall_ms), examined)
 
 
 @contextmanager

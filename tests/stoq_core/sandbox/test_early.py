@@ -65,7 +65,7 @@ def test_one_that_has_much_to_say_meanwhile(two_children: Stage) -> None:
         ("crash", "crashed"),
         ("hoard", "memory"),
         ("garbage 010000000900ff", "malformed"),
-        ("garbage 00100000", "timeout"),  # the beginning of a frame
+        ("garbage 00100000", "malformed"),  # the beginning of a frame, to which its last words do not belong
         ("forge", "malformed"),
         ("hang_up", "crashed"),
         ("drip", "malformed"),
@@ -199,7 +199,6 @@ def test_who_rings_first(ends: Ends, other: Ends) -> None:
     began = time.monotonic()
     assert ends.broker.rung_before([other.broker], 0.25) == []
     assert 0.2 < time.monotonic() - began < 2
-    assert 0.2 < ends.broker.waited_s < 2
     ends.child.send(frame(1))
     os.write(ends.bell, b"!")
     os.write(other.bell, b"!")

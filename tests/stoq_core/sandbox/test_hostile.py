@@ -127,9 +127,9 @@ def test_no_other_process_is_touched(sandbox: Stage) -> None:
 
 @pytest.mark.parametrize("size", [300_000, 6_000_000])
 def test_a_payload_cannot_be_changed(sandbox: Stage, size: int) -> None:
-    """The memory file is sealed: not written, not truncated, not grown, not mapped to write."""
+    """Its memory file is sealed and open to read: not written, cut, grown or mapped to write."""
     found = answers(sandbox, "rewrite", tail=bytes(size))
-    assert set(found) <= {EPERM, EACCES, EFBIG}
+    assert set(found) <= {EPERM, EACCES, EFBIG, "Bad file descriptor", "Invalid argument"}
     assert len(found) == 5
 
 

@@ -343,21 +343,6 @@ def test_a_worker_that_starts_a_thread() -> None:
             assert not done.errors
 
 
-def test_folders_of_killed_brokers_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tool's folder outlives its broker only until the next one runs a tool."""
-    import tempfile
-
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    gone, kept = tmp_path / "stoq-tools-999999999-x", tmp_path / f"stoq-tools-{os.getpid()}-y"
-    for one in (gone, kept):
-        (one / "inside").mkdir(parents=True)
-    with stage(scan__only=["tooled"], sandbox__tools={"script": "/bin/sh"}) as sandbox:
-        assert not sandbox.scan(b"#!script\nexit 0\n").errors
-        assert not gone.exists()
-        assert kept.exists()
-    assert [one.name for one in tmp_path.iterdir()] == [kept.name]
-
-
 def test_memory_does_not_grow_with_the_tree() -> None:
     """Payloads are archived and let go as they are examined: 280 MiB pass through 32 MiB."""
     import io

@@ -37,16 +37,39 @@ def run(sandbox: Stage, script: str) -> tuple[dict[str, Any], dict[str, int], Sc
 
 
 def test_outputs_come_back(sandbox: Stage) -> None:
-    """Standard output, error, exit code, and the files asked for; both bodies were there to read."""
-    script = 'read -r line < "$1"; echo "$line"; echo oops >&2; echo made > out; echo no > other; exit 3'
+    """Standard output, error, exit code, and the files asked for."""
+    script = 'read -r line < "$0"; echo "$line"; echo oops >&2; echo made > out; echo no > other; exit 3'
     result, children, _ = run(sandbox, script)
     assert result == {"code": 3, "stderr": "oops\n", "files": ["out"]}
-    assert children == {"stdout": 12, "out": 5}
+    assert children == {"stdout": len("#!script\n"), "out": 5}
+
+
+@pytest.mark.parametrize("padding", [0, 3_000_000])
+def test_other_bytes_than_the_payload(sandbox: Stage, padding: int) -> None:
+    """What a worker made of its payload is sent to the tool, and nothing is taken in before it is due."""
+    done = sandbox.scan(b"#derived\necho all of it\nexit 7\n" + b"#" * padding)
+    assert not done.errors
+    assert done.reports[0].result_of("tooled")["code"] == 7
+    assert (done.reports[1].name, done.reports[1].size) == ("stdout", len("all of it\n"))
+
+
+def test_parameters_have_their_places(sandbox: Stage) -> None:
+    """One stands behind a fixed beginning, one on standard input, where no other process sees it."""
+    done = sandbox.scan(b'#asked\nread -r word; echo "$word $1 $#"\n')
+    assert not done.errors
+    assert (done.reports[1].name, done.reports[1].size) == ("stdout", len("a word -n12 1\n"))
+
+
+@pytest.mark.parametrize("word", ["#option", "#lines", "#unknown", "#operation"])
+def test_parameters_that_are_not_as_declared(sandbox: Stage, word: str) -> None:
+    """An option, a second line, another parameter, another operation: refused and named."""
+    [error] = sandbox.scan(f"{word}\n".encode()).errors
+    assert (error.code, error.plugin) == ("tool_refused", "tooled")
 
 
 def test_payloads_may_wait_meanwhile() -> None:
     """A child that waits for its tool has got the next payloads already: they keep their order and bytes."""
-    scripts = [f'#!script\nread -r line < "$1"; echo {n}; exit {n}\n'.encode() for n in range(12)]
+    scripts = [f"#!script\necho {n}; exit {n}\n".encode() for n in range(12)]
     with stage(**SETTINGS, sandbox__children=1) as one:
         done = one.scan(*scripts)
     roots = [report for report in done.reports if report.extracted_from is None]
@@ -71,10 +94,10 @@ def test_it_may_run_and_write_nothing_else(sandbox: Stage, tmp_path: Path) -> No
     assert [one.name for one in tmp_path.iterdir()] == ["diary"]
 
 
-@pytest.mark.parametrize(("mark", "said"), [("#script", "link\nsecond body\n"), ("#copied", "second body\n")])
+@pytest.mark.parametrize(("mark", "said"), [("#script", "link\n#script\n"), ("#copied", "#copied\n")])
 def test_bodies_are_files_for_tools_that_refuse_links(sandbox: Stage, mark: str, said: str) -> None:
     """With `copied` a body's path is a plain file in the tool's folder, with its bytes; else it is a link."""
-    script = f'{mark}\n[ -L "$1" ] && echo link\nread -r line < "$1"\necho "$line"\n'
+    script = f'{mark}\n[ -L "$0" ] && echo link\nread -r line < "$0"\necho "$line"\n'
     done = sandbox.scan(script.encode())
     assert done.reports[0].result_of("tooled")["code"] == 0
     assert (done.reports[1].name, done.reports[1].size) == ("stdout", len(said))
