@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,45 @@ def test_findings_of_a_copy_keep_its_path() -> None:
     root = Payload(b"root", PayloadMeta(extra_data={"filename": "root"}))
     scanned = scan(source, root)
     assert [one.path for one in scanned.reports[1].findings] == [("evil", "root")]
+
+
+def test_a_payload_is_never_its_own_parent() -> None:
+    """7: a child with the bytes of its parent is none; one with those of its grandparent is a copy."""
+
+    def turns(payload: Any, job: Any) -> Any:
+        yield job.child([payload.content], name="itself")
+        yield job.child([b"b" if payload.content == b"a" else b"a"], name="other")
+
+    source, limits = Source({"t": worker(turns)}, always=["t"]), RequestLimits(depth=4)
+    for dedup in (True, False):
+        scanned = scan(source, b"a", limits=limits, dedup=dedup)
+        names = [one.name for one in scanned.reports]
+        assert "itself" not in names
+        assert names == (["other", "other"] if dedup else names)
+        by_id = {one.payload_id: one for one in scanned.reports}
+        for one in scanned.reports:
+            assert one.extracted_from is None or by_id[one.extracted_from].sha256 != one.sha256
+    assert not scanned.errors
+
+
+def test_copies_differ_by_their_passwords() -> None:
+    """7: the same bytes, name and meta; what reads passwords runs again where others are known."""
+    asked: list[list[str]] = []
+
+    def reads(payload: Any, job: Any) -> Any:
+        if payload.content == b"same":
+            asked.append(job.passwords)
+        yield {}
+
+    def tells(payload: Any, job: Any) -> Any:
+        below = {b"root": (b"left", b"right"), b"left": (b"same",), b"right": (b"mail", b"same")}
+        if payload.content == b"mail":
+            yield Hint("password", "key")
+        for content in below.get(payload.content, ()):
+            yield job.child([content], name="x")
+
+    source = Source({"r": worker(reads, reads_meta=True), "t": worker(tells)}, always=["r", "t"])
+    scanned = scan(source, b"root")
+    assert asked == [[], ["key"]]
+    digest = hashlib.sha256(b"same").hexdigest()
+    assert [len(one.occurrences) for one in scanned.reports if one.sha256 == digest] == [1]

@@ -19,7 +19,7 @@ from stoq_core.response import ScanResponse
 from stoq_core.scan.examine import Task, examine
 from stoq_core.scan.journal import Listener
 from stoq_core.testing import FakeClock, payload
-from tests.kit import SCAN_ID, Source, Steps, dispatcher, journal_of, scan, worker
+from tests.kit import SCAN_ID, Source, Steps, dispatcher, journal_of, scan, split, worker
 
 GOOD = worker(lambda p, _j: iter([{"bytes": p.size}]))
 
@@ -272,3 +272,34 @@ def test_a_last_worker_is_shown_the_accounts_of_those_before_it() -> None:
     )
     scan(source, b"xyz")
     assert seen == [[(0, 2, Claim.CHILD), (2, 3, Claim.SEARCHED)]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "values"),
+    [
+        (RequestLimits(result_bytes=10), {"text": "eleven char"}),
+        (RequestLimits(result_nodes=3), {"list": [1, 2, 3]}),
+        (RequestLimits(result_depth=2), {"a": {"b": {"c": 1}}}),
+    ],
+)
+def test_a_result_over_a_limit_is_named(limits: RequestLimits, values: dict[str, Any]) -> None:
+    """Bytes, nodes and levels: what is over is left out and said; what just fits is kept."""
+    says = worker(lambda _p, _j: iter([values]))
+    over = scan(Source({"a": says}, always=["a"]), b"x", limits=limits)
+    assert over.reports[0].result_of("a") is None
+    assert [one.reason for one in over.reports[0].unread] == [Reason.RESULT_TOO_LARGE]
+    fits = RequestLimits(result_bytes=15, result_nodes=4, result_depth=3)
+    kept = scan(Source({"a": says}, always=["a"]), b"x", limits=fits)
+    assert kept.reports[0].result_of("a") == values
+    assert not kept.reports[0].unread
+
+
+def test_all_results_together_have_a_limit() -> None:
+    """`request_result_bytes` over all payloads: those past it have no results, and say so."""
+    says = worker(lambda _p, _j: iter([{"text": "x" * 50}]))
+    source = Source({"a": says, "s": worker(split)}, always=["a", "s"])
+    scanned = scan(source, b"(1)(2)(3)", limits=RequestLimits(request_result_bytes=150))
+    kept = [one.result_of("a") is not None for one in scanned.reports]
+    reasons = [[why.reason for why in one.unread] for one in scanned.reports]
+    assert sorted(kept) == [False, False, True, True]
+    assert reasons == [[] if one else [Reason.RESULT_TOO_LARGE] for one in kept]
