@@ -48,10 +48,11 @@ class Floor:
         ended = journal.finished - journal.failed if journal.failed else journal.finished
         done = ended.union(task.prior) if task.prior else ended
         self._learn(done)
+        said = {name for name in self._by_role["identifies"] if name in journal.results or name in task.prior}
         found = [
             _unread(payload, reason, message)
             for role, (reason, message) in _ROLES.items()
-            if self._by_role[role].isdisjoint(done)
+            if (said if role == "identifies" else self._by_role[role]).isdisjoint(done)
         ]
         given = {one.plugin for one in journal.unread}
         if ENGINE not in given:

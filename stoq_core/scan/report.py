@@ -133,7 +133,12 @@ class Book:
         if self._result_bytes_left >= 0:
             return workers
         allowed = self._limits.request_result_bytes
-        self.mark(node, Reason.RESULT_TOO_LARGE, None, f"all results together are over {allowed} bytes")
+        target = node.reported.payload.payload_id
+        message = f"all results together are over {allowed} bytes: these are left out"
+        code = Reason.RESULT_TOO_LARGE.value
+        self._take_errors(
+            [ErrorReport(plugin="engine", code=code, message=message, payload_id=target, allowed=allowed)]
+        )
         return []
 
     def _findings(self, node: Node) -> list[FoundIn]:

@@ -25,7 +25,7 @@ class EmitChecker:
     """One plugin's emits on one payload; counts them and turns each into what the journal holds."""
 
     __slots__ = (
-        "_budget", "_decorates", "_emits", "_keys", "_limits", "_may_dispatch", "_may_lower", "_plugin",
+        "_budget", "_decorates", "_emits", "_full", "_keys", "_limits", "_may_dispatch", "_may_lower", "_plugin",
         "_values",
     )  # fmt: skip
 
@@ -52,6 +52,7 @@ class EmitChecker:
         self._limits = limits
         self._keys: set[str] | None = None
         self._emits = 0
+        self._full = False
         self._values: ValueLimits | None = None
 
     def check(self, emit: Any) -> Sequence[Any]:
@@ -105,8 +106,14 @@ class EmitChecker:
             raise PluginError(
                 "wrong_type", f"yielded a {_type_name(emit)}; a worker yields mappings, structs or emits"
             )
-        values, used_bytes, used_nodes = plain(emit, self._left())
-        self._spend(used_bytes, used_nodes)
+        if self._full:
+            return ()
+        try:
+            values, used_bytes, used_nodes = plain(emit, self._left())
+            self._spend(used_bytes, used_nodes)
+        except LimitReached as error:
+            self._full = True
+            return (self._cut(error),)
         if self._keys is None:
             self._keys = set(values)
             return (values,)
@@ -115,6 +122,10 @@ class EmitChecker:
             values = {key: value for key, value in values.items() if key not in repeated}
         self._keys |= values.keys()
         return (values, *(self._repeated(key) for key in sorted(repeated)))
+
+    def _cut(self, error: LimitReached) -> ErrorReport:
+        """A result that is left out for its size: an error, no reason, for the bytes were examined."""
+        return ErrorReport(plugin=self._plugin, code=error.code, message=error.message, allowed=error.allowed)
 
     def _repeated(self, key: str) -> ErrorReport:
         message = f"the result has {key[:80]!r} already; the first one stays"
