@@ -238,6 +238,8 @@ class Received:
         except PluginError as error:
             raise Malformed(error.message) from None
         for one in found:
+            if type(one) is ErrorReport and one.code == Reason.RESULT_TOO_LARGE:
+                raise Malformed(one.message)  # it is left out where it is made
             self.journal.emit(plugin, one)
             if type(one) in _TAKEN:
                 self.emits.append((plugin, one))

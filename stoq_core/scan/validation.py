@@ -25,8 +25,8 @@ class EmitChecker:
     """One plugin's emits on one payload; counts them and turns each into what the journal holds."""
 
     __slots__ = (
-        "_budget", "_decorates", "_emits", "_full", "_keys", "_limits", "_may_dispatch", "_may_lower", "_plugin",
-        "_values",
+        "_budget", "_decorates", "_emits", "_full", "_keys", "_limits", "_may_dispatch", "_may_lower",
+        "_plugin", "_values",
     )  # fmt: skip
 
     def __init__(
