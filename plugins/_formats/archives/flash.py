@@ -31,9 +31,10 @@ class Node(NamedTuple):
 
 
 class Files:
-    """Inode → its nodes, and where it is named."""
+    """Inode → its nodes, and where it is named; `cut` if a node does not end within the image."""
 
     def __init__(self) -> None:
+        self.cut = False
         self._nodes: dict[int, list[Node]] = {}
         self._names: dict[int, tuple[int, str]] = {}
 
@@ -66,6 +67,8 @@ class Files:
             for node in covered:
                 was = Member(name=f"{name}@{node.version}", size=node.plain, method=node.method)
                 yield _entry(source, was, [node._replace(offset=0)])
+        if self.cut:
+            raise BadArchive(Reason.TRUNCATED, "the image ends within a node")
 
 
 def _entry(source: Source, member: Member, nodes: list[Node]) -> Entry:

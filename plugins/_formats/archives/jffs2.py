@@ -34,6 +34,7 @@ def _walk(source: Source) -> Files:
             continue
         _, kind, size, _ = head.unpack_from(view, at)
         if size < _HEAD_BYTES or at + size > end:
+            files.cut |= size > _HEAD_BYTES and _is_jffs2(view, at)
             at += _STEP
             continue
         if kind & _KIND_BITS == _INODE and size >= _INODE_BYTES:
@@ -75,4 +76,6 @@ def _is_jffs2(view: memoryview, start: int) -> bool:
     return len(head) == _HEAD_BYTES and crc == int.from_bytes(head[8:], order)  # type: ignore[arg-type]
 
 
-FORMATS = (Format("jffs2", read_jffs2, (Mark(b"\x85\x19\x03\x20"), Mark(b"\x19\x85\x20\x03")), _is_jffs2),)
+_KINDS = (0xE001, 0xE002, 0x2003, 0x2004, 0x2006)
+_MARKS = tuple(Mark(struct.pack(order + "HH", 0x1985, kind)) for order in "<>" for kind in _KINDS)
+FORMATS = (Format("jffs2", read_jffs2, _MARKS, _is_jffs2),)

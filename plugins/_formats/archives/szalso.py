@@ -147,6 +147,8 @@ def _mszip(view: memoryview) -> Chunks:
         except zlib.error as error:
             raise BadArchive(Reason.CORRUPT, f"the block at offset {at} is damaged: {error}") from None
         yield window
+        if not decoder.eof:
+            raise BadArchive(Reason.TRUNCATED, f"the block at offset {at} is cut short")
         at += 2 + size
 
 

@@ -16,6 +16,7 @@ _DATA, _DIRENT = 1, 2
 _BLOCK_BYTES, _BLOCK_HEAD_BYTES = 4_096, 64
 _METHODS = {0: "stored", 1: "lzo", 2: "zlib", 3: "zstd"}
 _STEP = 8
+_MOST_NODE_BYTES = 1 << 20
 
 
 def read_ubifs(source: Source) -> Iterator[Entry]:
@@ -27,6 +28,7 @@ def read_ubifs(source: Source) -> Iterator[Entry]:
             continue
         sequence, size, kind = struct.unpack_from("<QIB", view, at + 8)
         if size < _HEAD_BYTES or at + size > end:
+            files.cut |= kind in (_DATA, _DIRENT) and _HEAD_BYTES < size < _MOST_NODE_BYTES
             at += _STEP
             continue
         source.account.structure(at, _HEAD_BYTES)
