@@ -1,11 +1,13 @@
 """Which objects took their function down: a mark in the store, set before parsing and taken away after it.
 
 A count of deliveries says nothing: outages, throttles and calls without time raise it as well. Only a mark
-that an attempt left behind means that the attempt died while it parsed.
+that an attempt left behind means that it died while it parsed. An attempt that lives renews its mark, so
+that twenty seconds are enough to tell a dead one from one at work: queues deliver again within ten.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
@@ -16,8 +18,10 @@ SAFE_MODE_DELIVERY = 3
 """The first delivery that can find a mark: a queue has to deliver more often before it gives up."""
 _TRIES = 4
 _FIRST_PAUSE_S = 0.2
-_AFTER_DEADLINE_S = 60.0
-"""A platform may let a call live a little longer than it said."""
+LEASE_S = 20.0
+"""A mark that was not renewed for so long belongs to nobody alive."""
+_RENEW_S = 6.0
+_LOOK_S = 1.0
 
 
 @runtime_checkable
@@ -54,25 +58,44 @@ class Attempts:
         marks = (connector for connector in connectors if isinstance(connector, AttemptMarks))
         return cls(next(marks, None), now=now)
 
-    def begin(self, scan_id: str, deliveries: int, left_ms: float) -> Attempt | None:
+    def begin(self, scan_id: str, deliveries: int) -> Attempt | None:
         """The attempt, marked from the second delivery on; None if an earlier one died while it parsed.
 
-        Raises a retryable `StoreError` where the store cannot be written, and while another attempt
-        may still be at work: it comes again.
+        Waits for up to 20 seconds where that cannot be told yet. Raises a retryable `StoreError` where the
+        store cannot be written, and where another attempt is at work: it comes again.
         """
         if self._marks is None or deliveries < 2:
             return Attempt(self, scan_id, None)
         if scan_id in self._kept:
             self._marks.end_attempt(scan_id, self._kept[scan_id])
             del self._kept[scan_id]
-        until = round(self._now() + left_ms / 1000 + _AFTER_DEADLINE_S, 3)
-        standing = self._marks.begin_attempt(scan_id, until)
-        if standing is None:
-            return Attempt(self, scan_id, until)
-        if standing > self._now():
-            raise StoreError("another attempt at this object has not ended yet", retryable=True)
-        self._dead[scan_id] = standing
-        return None
+        first: float | None = None
+        while True:
+            until = self.lease()
+            standing = self._marks.begin_attempt(scan_id, until)
+            if standing is None:
+                return Attempt(self, scan_id, until)
+            if standing <= self._now():
+                self._dead[scan_id] = standing
+                return None
+            first = standing if first is None else first
+            if standing != first:
+                raise StoreError("another attempt at this object is at work", retryable=True)
+            self._sleep(min(_LOOK_S, standing - self._now()))
+
+    def lease(self) -> float:
+        """Until when a mark that is put now says that its attempt lives."""
+        return round(self._now() + LEASE_S, 3)
+
+    def renew(self, scan_id: str, until: float) -> float:
+        """The new `until`; the same where the store did not answer, or another attempt has the mark."""
+        assert self._marks is not None
+        new = self.lease()
+        try:
+            self._marks.end_attempt(scan_id, until)
+            return new if self._marks.begin_attempt(scan_id, new) is None else until
+        except StoreError:
+            return until
 
     def clear(self, scan_id: str) -> None:
         """The record that says `crashed` is stored: whoever scans the object again begins anew."""
@@ -101,11 +124,23 @@ class Attempt:
         self._attempts = attempts
         self._scan_id = scan_id
         self._until = until
+        self._ended = threading.Event()
+        self._renews: threading.Thread | None = None
 
     def __enter__(self) -> None:
-        """The mark stands already."""
+        """The mark stands already; a thread renews it while the block runs."""
+        if self._until is not None:
+            self._renews = threading.Thread(target=self._renew, name="stoq-attempt", daemon=True)
+            self._renews.start()
+
+    def _renew(self) -> None:
+        while not self._ended.wait(_RENEW_S):
+            assert self._until is not None
+            self._until = self._attempts.renew(self._scan_id, self._until)
 
     def __exit__(self, *_: object) -> None:
         """Parsing has ended, whether well or by an exception."""
-        if self._until is not None:
+        if self._renews is not None and self._until is not None:
+            self._ended.set()
+            self._renews.join()
             self._attempts.take_away(self._scan_id, self._until)

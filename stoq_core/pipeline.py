@@ -137,7 +137,7 @@ class Pipeline:
             response = self.unscanned(request, reason, str(error), ref=ref)
             self.store(response)
             return Outcome(kind="not_fetched", scan_id=scan_id, response=response)
-        attempt = self._attempts.begin(scan_id, deliveries, deadline.left_ms)
+        attempt = self._attempts.begin(scan_id, deliveries)
         if attempt is None:
             response = self._crashed(request, ref, payload)
         else:

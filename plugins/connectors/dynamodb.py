@@ -20,8 +20,7 @@ from stoq_core.response import ScanResponse
 from stoq_core.store import Rank, Summary, rank, summary_of
 
 _CHUNK_BYTES = 300 * KiB  # an item holds 400 KB, attributes' names and all
-_BATCH = 25
-_TRIES = 8
+_AT_ONCE = 8
 _UNMARKED = {
     "ExpressionAttributeNames": {"#until": "until"},
     "ExpressionAttributeValues": {":none": {"N": "0"}},
@@ -42,7 +41,8 @@ class Dynamodb(Connector[DynamodbOptions]):
 
     Each attempt to save has a token of its own and the head names the one that counts, so no attempt
     writes over another's parts and readers never mix two. The document is stored compressed and in
-    pieces, whole whatever its size. Indexes: `by_sha256` (payload items), `by_verdict` (heads, by time).
+    pieces, whole whatever its size. What no head names any more is emptied, and deleted by the table itself
+    (time to live by `expires`). Indexes: `by_sha256` (payload items), `by_verdict` (heads, by time).
     """
 
     libraries = {"boto3": "the extra aws (requirements-aws.txt)"}
@@ -55,9 +55,13 @@ class Dynamodb(Connector[DynamodbOptions]):
     def _db(self) -> Any:
         if self._client is None:
             import boto3
+            from botocore.config import Config
 
             self._client = boto3.client(
                 "dynamodb",
+                config=Config(
+                    retries={"mode": "standard", "total_max_attempts": 8}, max_pool_connections=_AT_ONCE
+                ),
                 region_name=self.options.region or None,
                 endpoint_url=self.options.endpoint or None,
             )
@@ -80,22 +84,24 @@ class Dynamodb(Connector[DynamodbOptions]):
 
     def _write(self, scan_id: str, parts: Sequence[dict[str, Any]]) -> None:
         shared = {"scan_id": {"S": scan_id}, "written": {"N": str(int(time.time()))}}
-        requests = [{"PutRequest": {"Item": {**shared, **one}}} for one in parts]
-        self._batches(self.options.table, requests)
+        self._put([{**shared, **part} for part in parts])
 
-    def _batches(self, table: str, requests: Sequence[dict[str, Any]]) -> None:
-        # a batch may hold 16 MB: pieces of the document go a few at a time
-        size = 10 if any("data" in one.get("PutRequest", {}).get("Item", {}) for one in requests) else _BATCH
-        for at in range(0, len(requests), size):
-            left = {table: requests[at : at + size]}
-            for attempt in range(_TRIES):
-                time.sleep(attempt and 0.05 * 2**attempt)  # what is left over was throttled
-                left = self._db().batch_write_item(RequestItems=left).get("UnprocessedItems") or {}
-                if not left:
-                    break
-            else:
-                message = f"connector.{self.name}: the table does not keep up"
-                raise StoreError(message, retryable=True)
+    def _put(self, items: Sequence[dict[str, Any]]) -> None:
+        """One by one, several at a time: who may write in batches may delete in them, too."""
+        client = self._db()
+
+        def put(item: dict[str, Any]) -> None:
+            client.put_item(TableName=self.options.table, Item=item)
+
+        if len(items) < _AT_ONCE:
+            for item in items:
+                put(item)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for done in [pool.submit(put, item) for item in items]:
+                done.result()
 
     def _write_head(self, response: ScanResponse, token: str, pieces: int) -> str | None:
         """The token whose parts nothing names any more: the replaced head's, or this one's if it lost."""
@@ -129,20 +135,23 @@ class Dynamodb(Connector[DynamodbOptions]):
         return replaced["token"]["S"] if replaced and replaced["token"]["S"] != token else None
 
     def _sweep(self, scan_id: str, loser: str | None) -> None:
-        """Delete the loser's parts, and those of attempts that died before their head.
+        """Empty the loser's parts, and those of attempts that died before their head; they expire then.
 
-        What another attempt is writing just now has no head yet and must stay: its age tells it apart.
+        The function's role may delete nothing. What another attempt is writing just now has no head yet
+        and must stay: its age tells it apart.
         """
         abandoned = time.time() - _ABANDONED_S
         parts = list(self._parts(scan_id))
         head = next((one["token"]["S"] for one in parts if one["part"]["S"] == "head"), None)
-        gone = [
-            {"DeleteRequest": {"Key": {"scan_id": {"S": scan_id}, "part": one["part"]}}}
-            for one in parts
-            if (token := _token_of(one)) not in (None, head)
-            and (token == loser or int(one.get("written", {"N": "0"})["N"]) < abandoned)
-        ]
-        self._batches(self.options.table, gone)
+        expires = {"N": str(int(time.time()))}
+        self._put(
+            [
+                {"scan_id": {"S": scan_id}, "part": part["part"], "expires": expires}
+                for part in parts
+                if (token := _token_of(part)) not in (None, head)
+                and (token == loser or int(part.get("written", {"N": "0"})["N"]) < abandoned)
+            ]
+        )
 
     def begin_attempt(self, scan_id: str, until: float) -> float | None:
         """Put a mark, or the `until` of the one that stands (see `AttemptMarks`)."""
@@ -172,7 +181,12 @@ class Dynamodb(Connector[DynamodbOptions]):
             with contextlib.suppress(client.exceptions.ConditionalCheckFailedException):
                 client.put_item(
                     TableName=self.options.table,
-                    Item={"scan_id": {"S": scan_id}, "part": {"S": "attempt"}, "until": {"N": "0"}},
+                    Item={
+                        "scan_id": {"S": scan_id},
+                        "part": {"S": "attempt"},
+                        "until": {"N": "0"},
+                        "expires": {"N": str(int(time.time()))},
+                    },
                     ConditionExpression="#until = :until",
                     ExpressionAttributeNames={"#until": "until"},
                     ExpressionAttributeValues={":until": {"N": repr(until)}},
@@ -181,8 +195,10 @@ class Dynamodb(Connector[DynamodbOptions]):
             raise self._failure(error) from None
 
     def _parts(self, scan_id: str) -> Iterator[dict[str, Any]]:
+        """All but those that expire."""
         yield from self._query(
             KeyConditionExpression="scan_id = :id",
+            FilterExpression="attribute_not_exists(expires)",
             ExpressionAttributeValues={":id": {"S": scan_id}},
             ProjectionExpression="part, written, #token",
             ExpressionAttributeNames={"#token": "token"},
@@ -234,6 +250,7 @@ class Dynamodb(Connector[DynamodbOptions]):
     def _pieces(self, scan_id: str, token: str) -> Iterator[dict[str, Any]]:
         yield from self._query(
             KeyConditionExpression="scan_id = :id AND begins_with(part, :doc)",
+            FilterExpression="attribute_not_exists(expires)",
             ExpressionAttributeValues={":id": {"S": scan_id}, ":doc": {"S": f"doc#{token}#"}},
             ConsistentRead=True,
         )

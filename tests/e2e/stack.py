@@ -95,13 +95,13 @@ class Stack:
         return document
 
     def parts(self, scan_id: str) -> list[str]:
-        """The sort keys of all that the table holds of one scan."""
+        """The sort keys of all that the table holds of one scan and that does not expire."""
         found = self.db.query(
             TableName=f"{NAME}-results",
             KeyConditionExpression="scan_id = :id",
             ExpressionAttributeValues={":id": {"S": scan_id}},
         )
-        return [one["part"]["S"] for one in found["Items"]]
+        return [item["part"]["S"] for item in found["Items"] if "expires" not in item]
 
     def archived(self) -> list[str]:
         """The digests of what the archive holds, in any order."""

@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from plugins.connectors.filedir import Filedir
-from stoq_core.attempts import Attempts
+from stoq_core import attempts as attempts_module
+from stoq_core.attempts import LEASE_S, Attempts
 from stoq_core.config import load
 from stoq_core.errors import StoreError
 from stoq_core.job import Finding
@@ -177,27 +179,48 @@ class Marks:
             del self.standing[scan_id]
 
 
-def test_an_attempt_that_may_still_be_at_work_is_not_dead() -> None:
-    """Two deliveries at the same time: the second one comes again later, and is dead only past its time."""
+def test_an_attempt_that_lives_is_not_dead_and_a_dead_one_is_known_within_its_lease() -> None:
+    """Two deliveries at a time: a mark that is renewed meanwhile is at work, one that is not is dead."""
     marks, clock = Marks(), [1_000.0]
-    with_clock = {"now": lambda: clock[0], "sleep": lambda _s: None}
-    first = Attempts(marks, **with_clock).begin("a", 2, 30_000)
-    assert first is not None
-    other = Attempts(marks, **with_clock)
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        if alive:
+            alive[0] = first.renew("a", alive[0])
+
+    first, other = (Attempts(marks, now=lambda: clock[0], sleep=sleep) for _ in range(2))
+    assert first.begin("a", 2) is not None
+    alive = [marks.standing["a"]]
     with pytest.raises(StoreError) as raised:
-        other.begin("a", 3, 30_000)
+        other.begin("a", 3)
     assert raised.value.retryable
-    clock[0] += 3_600
-    assert other.begin("a", 4, 30_000) is None
+    alive.clear()
+    assert other.begin("a", 4) is None
+    assert clock[0] - 1_000 < 2 * LEASE_S
     other.clear("a")
-    assert other.begin("a", 5, 30_000) is not None
+    assert other.begin("a", 5) is not None
+
+
+def test_a_long_attempt_renews_its_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a thread of its own, and takes away the mark that stands at its end."""
+    monkeypatch.setattr(attempts_module, "_RENEW_S", 0.001)
+    marks, clock = Marks(), itertools.count(1_000)
+    attempt = Attempts(marks, now=lambda: float(next(clock))).begin("a", 2)
+    assert attempt is not None
+    before = marks.standing["a"]
+    with attempt:
+        end = time.monotonic() + 20
+        while marks.standing.get("a") in (before, None) and time.monotonic() < end:
+            time.sleep(0.002)
+        assert marks.standing["a"] > before
+    assert marks.standing == {}
 
 
 def test_a_mark_that_could_not_be_taken_away_is_no_death() -> None:
     """An outage at the end of an attempt: the same process takes the mark away before its next one."""
     marks, clock = Marks(), [1_000.0]
     attempts = Attempts(marks, now=lambda: clock[0], sleep=lambda _s: None)
-    attempt = attempts.begin("a", 2, 30_000)
+    attempt = attempts.begin("a", 2)
     assert attempt is not None
     marks.down = 100
     with attempt:
@@ -205,4 +228,4 @@ def test_a_mark_that_could_not_be_taken_away_is_no_death() -> None:
     assert "a" in marks.standing
     marks.down = 0
     clock[0] += 3_600
-    assert attempts.begin("a", 3, 30_000) is not None
+    assert attempts.begin("a", 3) is not None
