@@ -93,18 +93,3 @@ rule pdf_starts_program
         uint32(0) == 0x46445025 and $launch and $program
 }
 
-rule rtf_equation_exploit
-{
-    meta:
-        description = "RTF with an Equation Editor object (CVE-2017-11882 and its kin)"
-        score = 1000
-        attack = "T1203"
-        reference = "CVE-2017-11882, CVE-2018-0802"
-    strings:
-        $data = "\\objdata"
-        $class = "4571756174696f6e2e33" nocase
-        $clsid = "02ce020000000000c000000000000046" nocase
-        $update = "\\objupdate"
-    condition:
-        uint32(0) == 0x74725C7B and $data and ($class or $clsid or ($update and #data > 0 and $class))
-}

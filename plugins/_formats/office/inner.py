@@ -25,6 +25,11 @@ _LEAST_BYTES = 16
 _FREE_WORK = 4 * 1024 * 1024
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 _ZIP_END = struct.Struct("<4s4H2IH")
+_OWN = frozenset({
+    "POWERPOINT DOCUMENT", "PICTURES", "WORKBOOK", "BOOK", "WORDDOCUMENT", "0TABLE", "1TABLE", "DATA",
+    "ESCHERSTM", "ESCHERDELAYSTM", "VISIODOCUMENT", "RECORD",
+})  # fmt: skip
+"""Streams that Office's own programs write, and records of them."""
 _PICTURE = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff[\xc0-\xfe]")
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -87,7 +92,9 @@ class Stream:
 
     def found(self, name: str) -> Iterator[Inner]:
         """What the stream of this name holds; each has to be used up before the next is asked for."""
-        if name in ("POWERPOINT DOCUMENT", "PP97_DUALSTORAGE"):
+        if name not in _OWN:
+            return  # a file of its own maybe, which its own reader takes apart
+        if name == "POWERPOINT DOCUMENT":
             yield from self._objects()
         elif name in ("WORKBOOK", "BOOK"):
             yield from self._records()
@@ -136,7 +143,7 @@ class Stream:
         """Records that go on in others, put together; the packages in them by themselves."""
         for kind, offset, parts in joined_records(self.content):
             whole = Stream(b"".join(self.content[start:end] for start, end in parts))
-            yield from whole.found("")
+            yield from whole.found("RECORD")
             self.overlaps = self.overlaps or whole.overlaps
             yield Inner(name=f"record-{kind:04x}-{offset}.bin", offset=offset, chunks=(whole.left(),))
             for start, end in parts:

@@ -99,7 +99,7 @@ def test_the_directorys_own_leftovers() -> None:
 def test_zlib_anywhere_in_a_stream() -> None:
     """Pictures of slides and drawings are inflated, whatever the records around them are."""
     blip = struct.pack("<HHI", 0x3D40, 0xF01A, 400) + bytes(50) + zlib.compress(MARK * 30)
-    for name in ("Pictures", "Data", "Contents", "Workbook"):
+    for name in ("Pictures", "Data", "EscherStm", "Workbook"):
         ran = scan(compound({name: b"\0" * 60 + blip + b"behind" * 100}))
         assert holds(ran, MARK * 30), name
         assert not ran.reasons
@@ -270,3 +270,10 @@ def test_where_inflating_ends() -> None:
     made = Inflated(memoryview(packed + MARK))
     assert b"".join(made) == LONG * 40
     assert (made.whole, made.used) == (True, len(packed))
+
+
+def test_a_stream_that_is_a_file_of_its_own() -> None:
+    """A PDF or a package that was put into a document stays as it is, packed data, pictures and all."""
+    for name in ("CONTENTS", "Package"):
+        content = b"%PDF-1.7 stream\n" + zlib.compress(MARK * 9) + archive(a=MARK)
+        assert scan(compound({name: content})).contents == {name: content}
