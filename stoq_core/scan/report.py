@@ -43,6 +43,7 @@ class Book:
         self._limits = limits
         self._result_bytes_left = limits.request_result_bytes
         self._reasons_left = _MOST_REPORTS
+        self._plain_bytes = 0
 
     def spent(self, node: Node) -> None:
         """Count the payload's bytes, its plugins' time and its errors."""
@@ -82,7 +83,8 @@ class Book:
         elif reasons and not _CLOSED.isdisjoint(reasons):
             found = Coverage(unread=size)
         else:
-            found = Coverage(plain=size)
+            self._plain_bytes += size  # most are; summed up at the end
+            return Coverage(plain=size)
         self.stats.coverage = self.stats.coverage.plus(found)
         return found
 
@@ -107,6 +109,7 @@ class Book:
     def closed(self, reports: list[PayloadReport]) -> Scanned:
         """The whole, once every payload is reported."""
         self.stats.payloads = len(reports)
+        self.stats.coverage = self.stats.coverage.plus(Coverage(plain=self._plain_bytes))
         return Scanned(reports=reports, errors=self.errors, unread=self.unread, stats=self.stats)
 
     def _take_errors(self, errors: list[ErrorReport]) -> None:
