@@ -6,25 +6,38 @@ import re
 
 _KEYWORD = re.compile(
     r"pass(?:word|wort|code|phrase|w(?=[\s:=]))|kennwort|\bpwd?\b|contrase(?:ñ|n)a|"
-    r"mot de passe|senha|clave|wachtwoord|has(?:ł|l)o|пароль|密码|密碼|パスワード|비밀번호",
+    r"mots? de passe|\bmdp\b|senha|clave|palabra de paso|wachtwoord|has(?:ł|l)o|heslo|parola|lösenord|"
+    r"adgangskode|"
+    r"salasana|şifre|jelsz(?:ó|o)|mật khẩu|κωδικό|парол[ьяе]|סיסמ|كلمة (?:المرور|السر)|"
+    r"密码|密碼|口令|解压码|解壓碼|提取码|パスワ[ーｰ\uff0d-]ド|ﾊﾟｽﾜｰﾄﾞ|\uff30\uff37|暗証番号|비밀번호|비번|암호|패스워드",
     re.IGNORECASE,
 )
-_QUOTES = (('"', '"'), ("'", "'"), ("“", "”"), ("„", "“”"), ("«", "»"), ("`", "`"), (r"\*", r"\*"))
+_QUOTES = (
+    ('"', '"'), ("'", "'"), ("“", "”"), ("„", "“”"), ("«", "»"), ("`", "`"), (r"\*", r"\*"), ("「", "」"),
+    ("『", "』"), ("【", "】"), (r"\u2018", r"\u2019"), (r"\u201a", r"\u2018\u2019"), (r"\uff02", r"\uff02"),
+    ("<", ">"), (r"\[", r"\]"),
+)  # fmt: skip
 _QUOTED = re.compile(
     "|".join(rf"{opening}([^{closing}\n]{{1,64}})[{closing}]" for opening, closing in _QUOTES)
 )
 _AFTER, _BEFORE = 160, 60
 _MOST_PLACES, _MOST_WORDS = 40, 8
-_BLANKS = r"[\s:=>\u2013\u2014-]"
-_FILLERS = "is|ist|lautet|est|es|é|for|für|the|file|archive|attachment|zip|to|open|it"
-_LEAD = re.compile(rf"{_BLANKS}*(?:(?:{_FILLERS})\b{_BLANKS}*){{0,8}}", re.IGNORECASE)
+_BLANKS = r"[\s:=>\u2013\u2014\uff1a\uff1d﹕\u2236→-]"
+_FILLERS = (
+    "is|ist|lautet|est|es|é|for|für|the|file|archive|attachment|zip|to|open|it|du|de|der|die|das|zum|zur|archiv|"
+    "fichier|archivo|del|la|le|к|для|от|архива|архиву|файла|файлу|это"
+)
+_JOINED = "(?:は|が|是|为|為|는|은|이)"
+"""Words that stand before the password without a blank."""
+_LEAD = re.compile(rf"{_BLANKS}*+(?:(?:(?:{_FILLERS})\b|{_JOINED}){_BLANKS}*+){{0,8}}", re.IGNORECASE)
+_ASCII = re.compile(r"[!-~]{2,64}")
 _NOISE = frozenset((
     "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "if", "in", "is", "it", "no",
     "not", "of", "on", "or", "our", "per", "please", "the", "this", "to", "was", "will", "with", "you",
     "your", "der", "die", "das", "ist", "mit", "und", "de", "la", "le", "lautet", "following", "attached",
     "zip", "file", "archive", "open", "use",
 ))  # fmt: skip
-_EDGES = ".,;:!?)]}>\"'“”„«»`*"
+_EDGES = ".,;:!?)]}>\"'“”„«»`*。、\uff0c\uff0e\uff1b\uff1a\uff01\uff1f\uff09】」』"
 
 
 def candidates(text: str, most: int = 60) -> list[str]:
@@ -51,9 +64,12 @@ def _following(text: str) -> list[str]:
     rest = text[lead.end() if lead else 0 :]
     line = rest.split("\n", 1)[0].strip()
     words: list[str] = []
+    plain = _ASCII.match(rest)
+    if plain and not rest[plain.end() : plain.end() + 1].isspace():
+        words.append(plain.group().rstrip(_EDGES))  # a text without blanks goes on behind it
     for word in rest.split()[:_MOST_WORDS]:
         words += (word.lstrip("([<\"'“„«`*").rstrip(_EDGES), word)
-    return [*words[:2], line, *words[2:]] if line else words
+    return [*words[:3], line, *words[3:]] if line else words
 
 
 _SEASONS = ("Winter", "Spring", "Summer", "Autumn", "Fall")

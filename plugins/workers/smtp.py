@@ -14,9 +14,10 @@ from plugins._formats.mail.headers import Address, Authentication, Hop
 from plugins._formats.mail.mailbox import in_utf8, messages
 from plugins._formats.mail.message import Entity, Outside, Reader
 from plugins._formats.mail.overview import encoded_words, overview
+from plugins._formats.mail.parts import ENCODED_MULTIPART, nameless, part_readings, says_nothing
 from plugins._formats.mail.recognise import locate
 from plugins._formats.mail.text import clean_name, header_text, in_ascii, to_text
-from plugins._formats.mail.transfer import Decoded, readings, uuencoded, yencoded
+from plugins._formats.mail.transfer import Decoded, uuencoded, yencoded
 from plugins._text.iocs import Suffixes
 from plugins._text.names import NAME_FINDINGS, name_findings
 from plugins._text.passwords import candidates
@@ -30,13 +31,6 @@ from stoq_core.plugin import Worker
 _MAX_LISTED = 500
 _CHARSET_BYTES = 16 * MiB
 _MESSAGES = frozenset({"message/rfc822", "message/global", "message/news"})
-_BLANK = b" \t\r\n\0-"
-_NOTICE = re.compile(
-    rb"\s*(?:This is a (?:multi-?part|cryptographically signed|S/MIME signed) message in MIME format\.?|"
-    rb"This is an OpenPGP/MIME (?:signed|encrypted) message \(RFC [0-9 and]{4,20}\))\s*",
-    re.IGNORECASE,
-)
-"""What mail programs write before the first part for those that know no MIME."""
 
 
 class SmtpOptions(Options, frozen=True):
@@ -137,6 +131,7 @@ class Smtp(Worker[SmtpOptions]):
             if not box:
                 yield from self._elsewhere(content, job)
             return
+        job.account.structure(0, start.lead)
         reader = Reader(content, start.at, start.end)
         root = reader.root()
         result = SmtpResult(**msgspec.structs.asdict(overview(root.fields)))
@@ -240,35 +235,21 @@ class _Parts:
         for name in names:
             yield from self._judge(name, kind)
         yield from self._complete(part)
-        made = self._readings(part, data)
+        made = part_readings(part, data)
         yield from self._contradictions(part, made)
         self.job.account.child(part.body, len(data))
+        unknown = False
         for number, decoded in enumerate(made):
             self._damage(f"part {part.place}: its transfer encoding is damaged", decoded)
             if number == 0:
                 self._read(part, kind, names, decoded.content)
-            elif decoded.how and identify(memoryview(decoded.content)) is UNKNOWN:
-                continue  # a reading that makes nothing which any program knows is nobody's
+                unknown = identify(memoryview(decoded.content)) is UNKNOWN
+            elif decoded.how and not unknown and identify(memoryview(decoded.content)) is UNKNOWN:
+                continue  # one reading makes sense, and this one makes none
             if (decoded.content.strip(b"\r\n \t") or names) and self._is_new(part, decoded):
                 yield self._child(part, kind, names, decoded, first=number == 0)
         if made:
             yield from self._within(part, made[0].content)
-
-    def _readings(self, part: Entity, data: bytes) -> list[Decoded]:
-        if part.hidden and part.encodings in ([], ["identity"]) and not part.names and not self._bytes(part):
-            return []  # a text that the part around it holds as it stands
-        if any(kind.startswith("multipart") for kind in part.kinds) and not part.hidden:
-            encoded = [one for one in part.encodings if one not in ("identity", "unknown")]
-            head = b"".join(b"Content-Type: %s\r\n" % one.strip() for one in part.values("type")[:20])
-            inner = [
-                Decoded(head + b"\r\n" + one.content, how="a multipart that is encoded")
-                for one in readings(data, encoded)
-            ]
-            return [Decoded(data), *(inner if encoded else ())]
-        return readings(data, part.encodings)
-
-    def _bytes(self, part: Entity) -> bool:
-        return not part.kind.startswith(("text/", "multipart/"))
 
     def _is_new(self, part: Entity, decoded: Decoded) -> bool:
         """Two readings may lead to the same part."""
@@ -298,9 +279,9 @@ class _Parts:
                 )
             )
         facts = {key: value[:500] for key, value in facts.items() if value}
-        mail = _MESSAGES & set(part.kinds) or decoded.how == "a multipart that is encoded"
+        mail = _MESSAGES & set(part.kinds) or decoded.how == ENCODED_MULTIPART
         return self.job.child(
-            [decoded.content], name=name or _nameless(part.place, kind), part=part.place,
+            [decoded.content], name=name or nameless(part.place, kind), part=part.place,
             dispatch_to=("smtp",) if mail else (), **facts,
         )  # fmt: skip
 
@@ -312,7 +293,7 @@ class _Parts:
             yield from self._files(part.place, uuencoded(body), "uuencoded")
         if b"=ybegin " in body:
             yield from self._files(part.place, yencoded(body), "yencoded")
-        if b"-----BEGIN PGP MESSAGE-----" in body and self._bytes(part) is False:
+        if b"-----BEGIN PGP MESSAGE-----" in body and part.is_text:
             self._sealed("PGP")
         charset = part.parameter("charset")
         if charset and part.kind.startswith("text/") and len(body) <= _CHARSET_BYTES:
@@ -330,7 +311,7 @@ class _Parts:
     def _outside(self, outside: Outside) -> Iterator[Any]:
         """A text before the first and behind the last part, which mail programs may show."""
         text = self.reader.data[outside.start : outside.end]
-        if _NOTICE.fullmatch(text) or not text.strip(_BLANK):
+        if says_nothing(text):
             self.reader.structure.append((outside.start, outside.end))
             return
         self.job.account.child(outside.start, len(text))
@@ -346,7 +327,7 @@ class _Parts:
             yield self.plugin.finding("mail_type_mismatch", f"{name[:300]} as {kind}")
 
     def _contradictions(self, part: Entity, made: list[Decoded]) -> Iterator[Finding]:
-        multipart = {kind.startswith("multipart") for kind in part.kinds}
+        multipart = {kind.startswith("multipart") for kind in part.kinds if "/" in kind}
         if part.block.early is not None:
             self.result.defects.append("line that is no header among the headers")
         if len(part.values("type")) > 1 and len(multipart) > 1:
@@ -393,8 +374,3 @@ def _site(host: str) -> str:
     labels = host.strip(".").split(".")
     short = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
     return ".".join(labels[-3:] if short else labels[-2:])
-
-
-def _nameless(place: str, kind: str) -> str:
-    endings = {"text/plain": "txt", "text/html": "html", "message/rfc822": "eml"}
-    return f"part-{place}.{endings.get(kind, 'bin')}"

@@ -17,7 +17,7 @@ _BODY_BYTES = 1024 * 1024
 _MAX_BODIES, _MAX_URLS = 8, 300
 _TAG = re.compile(r"<[^<>]{0,4000}>")
 _UNSEEN = re.compile(r"<(style|script|title)\b[^<>]{0,400}>[^<]{0,20000}", re.IGNORECASE)
-_NEW_LINE = re.compile(r"<(?:br|/?p|/?div|/?tr|/?li|/?h\d)\b[^<>]{0,400}>", re.IGNORECASE)
+_NEW_LINE = re.compile(r"<(?:br|/?p|/?div|/?tr|/?li|/?t[dh]|/?h\d)\b[^<>]{0,400}>", re.IGNORECASE)
 
 
 class MailBody(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -95,6 +95,11 @@ class Entity:
         )
 
     @property
+    def is_text(self) -> bool:
+        """True unless its bytes are declared to be a file of some kind."""
+        return self.kind.startswith(("text/", "multipart/"))
+
+    @property
     def encodings(self) -> list[str]:
         """Every transfer encoding that it may have; one that is not known only if no other is."""
         said = _unique(encoding_of(word) for value in self.values("encoding")[:20] for word in words(value))
@@ -103,8 +108,9 @@ class Entity:
 
     @property
     def boundaries(self) -> list[bytes]:
-        """Every boundary that its headers may declare."""
-        return _unique(one for value in self.values("type")[:20] for one in boundaries(value))
+        """Every boundary that its headers may declare; some programs take it from any of them."""
+        said = [one.value for one in self.fields if "ontent" in one.key and b"oundary" in one.value.lower()]
+        return _unique(one for value in said[:20] for one in boundaries(value))
 
     @property
     def names(self) -> list[str]:
@@ -303,20 +309,33 @@ class Reader:
             return []  # these bytes are a mail of their own, which is read as one
         if entity.depth >= _MAX_DEPTH:
             return []
+        starts = self._headers_within(entity)
+        order = sorted(starts)
+        found: list[Entity] = []
+        bodies: list[tuple[int, bytes | None]] = []
+        for start in order:
+            if bodies and start < bodies[-1][0]:
+                continue  # a header of the block before
+            block = read_block(self.data, start, entity.end)
+            bodies.append((max(block.body, start + 1), starts[start]))
+            found.append(Entity(f"{entity.place}.+{len(bodies)}"[-200:], block, entity.end, hidden=True))
+        self._end_hidden(entity, found, bodies)
+        return [*found]
+
+    def _headers_within(self, entity: Entity) -> dict[int, bytes | None]:
+        """Where blocks of headers begin within a body, and the boundary before each if there is one."""
+        found: dict[int, bytes | None] = {}
+        for mark in self._between(entity.body, entity.end):
+            block = read_block(self.data, mark.behind, min(entity.end, mark.behind + _HEADER_BYTES))
+            if any(role_of(one.key) for one in block.fields):
+                found[mark.behind] = mark.text.removesuffix(b"--")
         text = self.data[entity.body : entity.end].lower()
-        found: list[Entity | Outside] = []
-        starts: list[tuple[int, int, bytes | None]] = []
         at = text.find(_CONTENT)
-        while at >= 0 and len(starts) < _MAX_ENTITIES:
-            place = entity.body + at
-            if (not starts or place >= starts[-1][1]) and (
-                begin := self._begins(text, at, entity)
-            ) is not None:
-                block = read_block(self.data, begin[0], entity.end)
-                starts.append((begin[0], max(block.body, place + 1), begin[1]))
-                found.append(Entity(f"{entity.place}.+{len(starts)}"[-200:], block, entity.end, hidden=True))
+        while at >= 0 and len(found) < _MAX_ENTITIES:
+            begin = self._begins(text, at, entity)
+            if begin is not None:
+                found.setdefault(*begin)
             at = text.find(_CONTENT, at + 1)
-        self._end_hidden(entity, found, starts)
         return found
 
     def _begins(self, text: bytes, at: int, entity: Entity) -> tuple[int, bytes | None] | None:
@@ -333,12 +352,11 @@ class Reader:
         return place, None
 
     def _end_hidden(
-        self, entity: Entity, found: list[Entity | Outside], starts: list[tuple[int, int, bytes | None]]
+        self, entity: Entity, found: list[Entity], bodies: list[tuple[int, bytes | None]]
     ) -> None:
         """Each ends at the next line with its boundary, or where the next one begins."""
-        for number, (one, (_, body, text)) in enumerate(zip(found, starts, strict=True)):
-            assert isinstance(one, Entity)  # as `_hidden` makes them
-            stop = starts[number + 1][0] if number + 1 < len(starts) else entity.end
+        for number, (one, (body, text)) in enumerate(zip(found, bodies, strict=True)):
+            stop = found[number + 1].start if number + 1 < len(found) else entity.end
             for mark in self._between(body, stop):
                 if mark.start >= body and (text is None or mark.text in (text, text + b"--")):
                     if text is None and mark.text in (b"", b"-"):

@@ -9,7 +9,8 @@ from plugins._formats.mail.fields import STRONG, key_of, known, name_of, read_bl
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\0\x0b\x0c"
-_LEAD_BYTES, _LEAD_LINES = 8 * 1024, 30
+_LEAD_BYTES, _LEAD_LINES = 1024 * 1024, 30
+_FROM_BYTES = 8 * 1024
 _COUNT = re.compile(rb"[ \t]*(\d{1,12})[ \t]*(?:\r{0,3}\n|\r)")
 _FROM_LINE = re.compile(rb">?From [^\r\n]{0,1000}(?:\r{0,3}\n|\r)")
 _LINE = re.compile(rb"([^\r\n]{0,2000})[^\r\n]*(?:\r{0,3}\n|\r|\Z)")
@@ -18,8 +19,12 @@ _SURE = 2
 
 
 class Start(NamedTuple):
-    """Where the headers begin, and where the message ends; `sure` if these are a mail's headers."""
+    """Where the headers begin, and where the message ends; `sure` if these are a mail's headers.
 
+    Up to `lead` stand marks, blanks, counts and `From ` lines; from there to `at` lines that are no mail's.
+    """
+
+    lead: int
     at: int
     end: int
     sure: bool
@@ -38,7 +43,7 @@ def locate(data: bytes) -> Start | None:
             end = claimed
     while found := _FROM_LINE.match(data, at, min(end, at + 2_000)):
         at = _behind_blanks(data, found.end())
-        if at > _LEAD_BYTES:
+        if at > _FROM_BYTES:
             break
     return _from_line(data, at, end)
 
@@ -63,7 +68,7 @@ def _from_line(data: bytes, at: int, end: int) -> Start | None:
         if named and (number == 0 or known(key_of(named[0]))):
             score = _score(data, at, min(end, at + _BLOCK_BYTES))
             if score >= _SURE or (number == 0 and score):
-                return Start(at, end, sure=score >= _SURE)
+                return Start(first, at, end, sure=score >= _SURE)
         at = found.end()
     return None
 
@@ -86,6 +91,8 @@ def begins_like_mail(head: bytes) -> bool:
     at = _behind_blanks(head, len(_BOM) if head.startswith(_BOM) else 0)
     counted = _COUNT.match(head, at)
     at = _behind_blanks(head, counted.end()) if counted else at
+    begun = _FROM_LINE.match(head, at)
+    at = _behind_blanks(head, begun.end()) if begun else at
     found = _LINE.match(head, at)
     if found is None or name_of(found.group(1)) is None:
         return False

@@ -90,9 +90,9 @@ def _by(encoding: str, data: bytes) -> list[Decoded]:
         return list(yencoded(data)) or [Decoded(data, lost=bool(data.strip()))]
     plain = [Decoded(data)]
     if encoding == "unknown":
-        letters = data.translate(None, _NO_JUNK)
-        if not letters and data.strip():
-            return [*base64_readings(data), *plain]
+        lines = [one for one in _BREAK.split(data) if one and not one.translate(None, _NO_JUNK)]
+        if sum(map(len, lines)) > len(data) // 2:
+            return [*plain, *(one._replace(how=one.how or "as base64") for one in base64_readings(data))]
         if b"=" in data:
             plain.append(Decoded(quoted_printable(data), how="as quoted-printable"))
     return plain

@@ -159,11 +159,18 @@ def test_passwords_are_offered() -> None:
     for said, word in (
         ("The password is: s3cret!", "s3cret!"), ("Passwort lautet hallo123.", "hallo123"), ("pwd = 'two words'", "two words"),
         ('zip password for the file: "infected"', "infected"), ("пароль: qwerty", "qwerty"), ("Password:\r\n\r\n  4711", "4711"),
+        ("\u30d1\u30b9\u30ef\u30fc\u30c9\uff1aKw7#Frühling", "Kw7#Frühling"), ("解压密码是abc123。请查收", "abc123"), ("密碼「a b」", "a b"),
+        ("Mot de passe : abc-9", "abc-9"), ("contraseña del archivo: hola99", "hola99"), ("비밀번호는 9999 입니다", "9999"),
+        ("Passwort: **geheim1**", "geheim1"), ("Das Passwort für das Archiv lautet\r\n\r\n  Geheim9!", "Geheim9!"),
     ):  # fmt: skip
         hints = [one.value for one in scan(mail(text(said))).hints]
         assert word in hints[:6], (said, hints)
     html = b"Content-Type: text/html\r\n\r\n<p>password: <b>x&amp;y1</b></p>"
     assert "x&y1" in [one.value for one in scan(mail(html)).hints]
+    table = (
+        b"Content-Type: text/html\r\n\r\n<table><tr><td><b>Pass</b>wort</td><td>x&amp;y9</td></tr></table>"
+    )
+    assert "x&y9" in [one.value for one in scan(mail(table)).hints]
     assert scan(mail(text("see you at four"))).hints == []
     assert scan(mail(text("password: abc1")), harvest_passwords=False).hints == []
 
