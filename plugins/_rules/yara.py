@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -11,6 +13,8 @@ import msgspec
 
 from plugins._rules.beside import load_beside
 from plugins._rules.rulesets import Ruleset
+from plugins._text.normal import normal_form
+from plugins._text.textual import blocks_of, charset_of, text_of
 from stoq_core.errors import PluginError, Reason
 from stoq_core.job import Job
 from stoq_core.options import Options, about
@@ -44,14 +48,19 @@ class YaraString(msgspec.Struct, frozen=True, omit_defaults=True):
     xor_key: int | None = None
 
 
-class YaraMatch(msgspec.Struct, frozen=True):
-    """One rule that matched. A key that its meta repeats holds a list."""
+class YaraMatch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One rule that matched. A key that its meta repeats holds a list.
+
+    `view` is "text" where it matched the normal form of a text and not the bytes as they stand; offsets are
+    then those in that form.
+    """
 
     rule: str
     namespace: str
     tags: list[str]
     meta: dict[str, Any]
     strings: list[YaraString]
+    view: str | None = None
 
 
 class _Last(threading.local):
@@ -121,6 +130,28 @@ def matches(payload: Payload, options: YaraOptions, job: Job | None = None) -> l
     return [describe(rule, view, options) for rule in rules]
 
 
+def matches_of_text(payload: Payload, options: YaraOptions, job: Job) -> list[YaraMatch]:
+    """The rules that match the normal form of a textual payload (`plugins._text.normal`), each once.
+
+    Raises as `matching` does.
+    """
+    view = payload.view()
+    charset = charset_of(view)
+    if charset is None:
+        return []
+    found: dict[tuple[str, str], YaraMatch] = {}
+    for _, block in blocks_of(text_of(view, charset)):
+        text = normal_form(block) or (block if charset != "utf-8" else b"")
+        if not text:
+            continue
+        for rule in _scan_bytes(text, options, job):
+            key = (rule.namespace, rule.identifier)
+            if key not in found:
+                match = describe(rule, memoryview(text), options)
+                found[key] = msgspec.structs.replace(match, view="text")
+    return list(found.values())
+
+
 def describe(rule: Any, view: memoryview, options: YaraOptions) -> YaraMatch:
     """What the result says about a rule that matched."""
     strings = [
@@ -164,7 +195,32 @@ def score(meta: dict[str, Any]) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def _scan_bytes(text: bytes, options: YaraOptions, job: Job) -> tuple[Any, ...]:
+    rules = ruleset_of(options)
+    allowed_ms = int(max(1, min(options.timeout_ms, job.deadline.left_ms)))
+    scanner = _scanner(rules, allowed_ms)
+    try:
+        with _errors_named(allowed_ms):
+            return tuple(scanner.scan(text).matching_rules)
+    except PluginError:
+        _LAST.scanners.pop(rules.digest, None)  # what an interrupted scan left in it is not known
+        raise
+
+
 def _scan(payload: Payload, rules: Ruleset, allowed_ms: int) -> tuple[Any, ...]:
+    scanner = _scanner(rules, allowed_ms)
+    fd = payload.body.fd
+    with _errors_named(allowed_ms):
+        if fd is None or not os.path.exists(f"/proc/self/fd/{fd}"):
+            return tuple(scanner.scan(payload.content).matching_rules)
+        payload.body.rest()  # the library maps the same bytes: mapped once more, not copied
+        found = tuple(scanner.scan_file(f"/proc/self/fd/{fd}").matching_rules)
+        scanner.scan(b"")  # it keeps the last file mapped, and so its memory, until the next scan
+    return found
+
+
+def _scanner(rules: Ruleset, allowed_ms: int) -> Any:
+    """The thread's scanner for these rules."""
     import yara_x
 
     scanner = _LAST.scanners.get(rules.digest)
@@ -174,19 +230,19 @@ def _scan(payload: Payload, rules: Ruleset, allowed_ms: int) -> tuple[Any, ...]:
         scanner = _LAST.scanners[rules.digest] = yara_x.Scanner(rules.rules)
         scanner.max_matches_per_pattern(_MAX_PATTERN_MATCHES)
     scanner.set_timeout(-(-allowed_ms // 1000))  # the library counts whole seconds
-    fd = payload.body.fd
+    return scanner
+
+
+@contextmanager
+def _errors_named(allowed_ms: int) -> Iterator[None]:
+    import yara_x
+
     try:
-        if fd is not None and os.path.exists(f"/proc/self/fd/{fd}"):
-            payload.body.rest()  # the library maps the same bytes: mapped once more, not copied
-            found = tuple(scanner.scan_file(f"/proc/self/fd/{fd}").matching_rules)
-            scanner.scan(b"")  # it keeps the last file mapped, and so its memory, until the next scan
-        else:
-            found = tuple(scanner.scan(payload.content).matching_rules)
+        yield
     except yara_x.TimeoutError:
         raise _timeout(allowed_ms) from None
     except yara_x.ScanError as error:
         raise PluginError("scan_failed", str(error), reason=Reason.PLUGIN_FAILED) from None
-    return found
 
 
 def _timeout(allowed_ms: int) -> PluginError:

@@ -8,7 +8,17 @@ from typing import Any
 import msgspec
 
 from plugins._rules.beside import is_routing
-from plugins._rules.yara import YaraMatch, YaraOptions, left_out, matches, ruleset_of, score, words
+from plugins._rules.yara import (
+    YaraMatch,
+    YaraOptions,
+    left_out,
+    matches,
+    matches_of_text,
+    ruleset_of,
+    score,
+    words,
+)
+from plugins._text import gate
 from stoq_core.job import Finding, Job
 from stoq_core.payload import Payload
 from stoq_core.plugin import Role, Worker
@@ -21,7 +31,11 @@ class YaraResult(msgspec.Struct, frozen=True):
 
 
 class Yara(Worker[YaraOptions]):
-    """Rules' meta `score` (whole number), `attack` (technique ids) and `description` make findings."""
+    """Rules' meta `score` (whole number), `attack` (technique ids) and `description` make findings.
+
+    A text is searched a second time in its normal form (UTF-8, without carets, escapes, joined literals and
+    the like), where that differs; what matches only there has `view` = "text".
+    """
 
     libraries = {"yara_x": "yara-x (in requirements.txt)"}
     errors = {
@@ -43,10 +57,15 @@ class Yara(Worker[YaraOptions]):
     def warm(self) -> None:
         """Load the rules; scanning waits until after the fork."""
         ruleset_of(self.options)
+        gate.warm()
 
     def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
         """The findings, then one `YaraResult` where a rule matched."""
-        found = [one for one in matches(payload, self.options, job) if not is_routing(one.namespace)]
+        plain = matches(payload, self.options, job)
+        named = {(match.namespace, match.rule) for match in plain}
+        of_text = matches_of_text(payload, self.options, job)
+        found = [match for match in plain if not is_routing(match.namespace)]
+        found += (m for m in of_text if (m.namespace, m.rule) not in named and not is_routing(m.namespace))
         emits: list[Any] = []
         for one in found:
             if score(one.meta) > 0:

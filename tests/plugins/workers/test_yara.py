@@ -57,6 +57,7 @@ def test_a_match_is_described_in_full(tmp_path: Path) -> None:
                     {"id": "$x", "offset": 8, "length": 6, "data": "524442534455", "xor_key": 0x21},
                     {"id": "$y", "offset": 2, "length": 5, "data": b"plain".hex(), "xor_key": None},
                 ],
+                "view": None,
             }
         ]
     }
