@@ -25,17 +25,13 @@ rule base64_of_a_file
 {
     meta:
         description = "Base64 whose first letters stand for a program, an archive or a document"
-        plugin = "b64decode"
+        plugin = "decode"
     strings:
         // MZ, zip, PDF, ELF, gzip, RTF, OLE, 7z, RAR
         $file = /(^|[^A-Za-z0-9+\/]|\\[nrt])(TV[opqr]|UEsDB|JVBERi0|f0VMR|H4sI|e1xydGY|0M8R4KGx|N3q8r|UmFyIR)[A-Za-z0-9+\/_-]{50}/
         $wide = /(TV[opqr]|UEsDB|JVBERi0|f0VMR|H4sI|e1xydGY|0M8R4KGx|N3q8r|UmFyIR)[A-Za-z0-9+\/_-]{50}/ wide
-        $mail = /(^|\n)(MIME-Version|Received|Return-Path|Delivered-To|Message-ID|From):/ nocase
-        $part = "\nContent-Transfer-Encoding: base64" nocase
-        $package = "ns.adobe.com/xdp/"
     condition:
-        // mail and XDP have workers of their own
-        any of ($file, $wide) and not ($mail in (0 .. 16384) and $part) and not $package
+        any of them
 }
 
 rule program_hidden_by_xor
