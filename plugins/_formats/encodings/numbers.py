@@ -55,6 +55,10 @@ _PLAIN_PREFIXES = re.compile(rb"\\x|\\u00|%", re.IGNORECASE)
 _DUMP_LINE = re.compile(
     rb"(?:0x)?0{0,12}([0-9a-f]{1,8})[:|]?[ \t]{1,4}((?:[0-9a-f]{2,8}[ \t|-]{1,3}){4,32})", re.IGNORECASE
 )
+_DUMP_END = re.compile(
+    rb"[^\n]{0,80}\n(?:0x)?0{0,12}([0-9a-f]{1,8})[:|]?[ \t]{1,4}((?:[0-9a-f]{2,8}[ \t|-]{0,3}){1,32})",
+    re.IGNORECASE,
+)
 
 
 class _List(NamedTuple):
@@ -78,7 +82,7 @@ def found_in(text: bytes, keys: tuple[int, ...] = (), *, worded: bool = False) -
     if worded:
         text = _WORDS.sub(lambda found: b" " * len(found.group()), text)
         letters = _WORDED_LETTERS
-    dump = _Dump()
+    dump = _Dump(text)
     for run in letters.runs(text, _LEAST_RUN):
         part = text[run.start : run.end]
         if len(part) - len(part.translate(None, _DIGITS)) < MIN_BYTES:
@@ -94,7 +98,8 @@ def found_in(text: bytes, keys: tuple[int, ...] = (), *, worded: bool = False) -
 class _Dump:
     """Lines of a hex dump, each with its offset, as long as one goes on where the last one ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: bytes) -> None:
+        self._text = text
         self._start = self._end = 0
         self._next = 0
         self._parts: list[bytes] = []
@@ -102,18 +107,24 @@ class _Dump:
     def add(self, part: bytes, offset: int) -> Iterator[Found]:
         """The lines of one run."""
         for line in _DUMP_LINE.finditer(part):
-            plain = line[2].translate(None, b" \t|-")
-            data = bytes.fromhex(plain[: len(plain) & ~1].decode("ascii"))
             at = int(line[1], 16)
             if at != self._next or not self._parts:
                 yield from self.end()
                 self._start = offset + line.start()
-            self._parts.append(data)
-            self._next = at + len(data)
-            self._end = offset + line.end()
+            self._take(at, line[2], offset + line.end())
+
+    def _take(self, at: int, columns: bytes, end: int) -> None:
+        plain = columns.translate(None, b" \t|-")
+        data = bytes.fromhex(plain[: len(plain) & ~1].decode("ascii"))
+        self._parts.append(data)
+        self._next = at + len(data)
+        self._end = end
 
     def end(self) -> Iterator[Found]:
-        """What has come together."""
+        """What has come together, with a last line that is too short for a run."""
+        last = _DUMP_END.match(self._text, self._end) if self._parts else None
+        if last and int(last[1], 16) == self._next:
+            self._take(self._next, last[2], last.end())
         data = b"".join(self._parts)
         lines, self._parts = len(self._parts), []
         content = unwrapped(data) if lines > 1 and is_promising(data[:48]) else None
