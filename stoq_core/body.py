@@ -22,6 +22,7 @@ SPOOL_BYTES = 4 * MiB
 """From this size on, a body that is being written moves to an anonymous file (memfd on Linux)."""
 
 _READ_BYTES = MiB
+_MOST_CHUNKS = 4_096  # of which each takes 40 bytes beside its own
 _SEALS = 0x000F
 """F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_WRITE (linux/fcntl.h)."""
 
@@ -154,7 +155,7 @@ class BodyWriter:
             self._heap += data
             return
         self._chunks.append(data if isinstance(data, bytes) else bytes(data))
-        if self.size >= SPOOL_BYTES and len(self._chunks) > 1:
+        if len(self._chunks) > 1 and (self.size >= SPOOL_BYTES or len(self._chunks) > _MOST_CHUNKS):
             self._spool()
 
     def take(self, chunk: bytearray) -> None:

@@ -21,9 +21,10 @@ from stoq_core.options import did_you_mean
 from . import landlock
 from . import messages as wire
 from .control import Zygote, ZygoteGone
+from .holdings import EarlyBytes, Holdings
 from .index import Index
 from .protect import PROTECTIONS, make_opaque
-from .seats import EarlyBytes, Seat, Seats
+from .seats import Seat, Seats
 
 if TYPE_CHECKING:
     from stoq_core.payload import Payload
@@ -75,6 +76,7 @@ class Sandbox:
         self.seats = Seats(config.sandbox, self.children, self._born)
         self.works_ahead = True
         self.early = EarlyBytes()
+        self.holdings = Holdings(config.limits.request_result_bytes * 7 // 8)
         self._zygote = self._new_zygote()
         self._old: list[Zygote] = []
         self.index = Index((), (), _nothing)
@@ -165,6 +167,7 @@ class Sandbox:
 
                 self._toolbox = Toolbox(
                     self._config.sandbox.tools,
+                    limits=self._config.limits,
                     confined=bool(landlock.abi()),
                     unconfined_accepted="tool_files" in self._config.sandbox.accept_missing,
                 )
@@ -220,6 +223,7 @@ class Sandbox:
         """A request is over (`Seats.rest`)."""
         self.seats.rest(request)
         self.early.forget(request)
+        self.holdings.forget(request)
         with self.seats.lock:
             self._end_old()
 
@@ -236,13 +240,16 @@ class Sandbox:
         if task.runs == "broker":
             assert self._broker is not None
             return self._broker.run(task, listener)
-        run: Journal = self._runs.Run(self, task, self.take(task.request)).finish(listener)
+        seat = None if self.holdings.full(task.request) else self.take(task.request)
+        run: Journal = self._runs.Run(self, task, seat).finish(listener)
         return run
 
     def start_ahead(self, payload: Payload, request: str, task: Callable[[], Task]) -> Ahead | None:
         """Begin in a child that is idle, or give the payload to one that comes to it next."""
         if self._pid != os.getpid():
             self._move_in()
+        if self.holdings.full(request):
+            return None
         body = payload.body
         costs = body.size if body.fd is None else 0  # what waits is a copy then
         if self.early.due(request) and (several := self.seats.several(request)):

@@ -13,17 +13,20 @@ from stoq_core.account import Coverage
 from stoq_core.body import Body
 from stoq_core.errors import ErrorReport, PluginError, Reason, StoqError
 from stoq_core.job import Archive, Child, Dispatch, Finding, Hint
-from stoq_core.limits import Budget
+from stoq_core.limits import Budget, MiB
 from stoq_core.payload import PayloadMeta
 from stoq_core.scan.journal import Journal
 from stoq_core.scan.validation import EmitChecker
 
 from . import messages as wire
-from .wire import Malformed
+from .holdings import VALUE_BYTES, Holdings, weight_of
+from .wire import Flood, Malformed
 
 _TEXT, _NAME = 4_096, 390
 _MOST = 2**62
-_MOST_REPORTS = 20_000
+_MOST_REPORT_BYTES = 8 * MiB
+_REPORT_BYTES = 400
+_CHILD_BYTES = 2_000  # its node in the tree, its report and its names
 ENGINE = "engine"
 _REPORTS = {wire.Failed, wire.Unread}
 _TAKEN = {Child, Hint}
@@ -121,16 +124,34 @@ def _emit(entry: Any, payload_id: str) -> Any:
     )
 
 
+def _weight(before: tuple[int, int], after: tuple[int, int], emit: Any) -> int:
+    """About how many bytes of memory an emit takes: of its text, of its values, and of a child's meta."""
+    size = after[0] - before[0] + VALUE_BYTES * (after[1] - before[1])
+    if type(emit) is Child:
+        meta = emit.meta
+        size += _CHILD_BYTES + weight_of(meta.extra_data) + sum(map(len, meta.dispatch_to), 0)
+    return size
+
+
 class Received:
     """What has come of one payload so far. Every entry is checked as if it came from the file itself."""
 
     __slots__ = (
-        "_checkers", "_covering", "_dispatchers", "_due", "_known", "_reports", "_task", "budget", "current",
-        "emits", "journal", "sent", "steps",
+        "_checkers", "_covering", "_cut", "_dispatchers", "_due", "_holdings", "_known", "_report_bytes",
+        "_task", "budget", "current", "emits", "journal", "sent", "steps",
     )  # fmt: skip
 
-    def __init__(self, task: Any, known: Callable[[str], Any], dispatchers: frozenset[str]) -> None:
-        """`known` raises `StoqError` for a worker that is not there; `dispatchers` are the configured."""
+    def __init__(
+        self,
+        task: Any,
+        known: Callable[[str], Any],
+        dispatchers: frozenset[str],
+        holdings: Holdings | None = None,
+    ) -> None:
+        """`known` raises `StoqError` for a worker that is not there; `dispatchers` are the configured.
+
+        `holdings` count what is kept of the request that the task belongs to.
+        """
         self.sent: list[wire.Entry] = []
         self.journal = Journal()
         self.emits: deque[tuple[str, Any]] = deque()
@@ -142,9 +163,11 @@ class Received:
         self._known = known
         self._dispatchers = dispatchers
         self._due: set[str] = set()
-        self._reports = 0
+        self._report_bytes = 0
         self._checkers: dict[str, EmitChecker] = {}
         self._covering: set[str] = set()
+        self._holdings = holdings or Holdings(task.limits.request_result_bytes)
+        self._cut = False
         self.budget = Budget(
             task.limits,
             input_bytes=task.payload.size,
@@ -169,7 +192,7 @@ class Received:
         elif kind in _REPORTS:
             self._report(entry)
         else:
-            self._emitted(entry, body)
+            entry = self._emitted(entry, body)
             if isinstance(entry, wire.ChildMade) and entry.content:  # its bytes stay here
                 entry = wire.ChildMade(entry.plugin, None, len(entry.content), True, True, [], {}, None)  # noqa: FBT003
         self.sent.append(entry)
@@ -211,18 +234,28 @@ class Received:
         return name in self._dispatchers and at.isdigit() and int(at) <= len(self.journal.rounds)
 
     def _report(self, entry: Any) -> None:
-        self._reports += 1
-        if self._reports > _MOST_REPORTS:
-            raise Malformed(f"more than {_MOST_REPORTS} errors")
+        size = len(entry.message) + len(entry.plugin) + _REPORT_BYTES
+        self._report_bytes += size
+        if self._report_bytes > _MOST_REPORT_BYTES:
+            raise Malformed(f"more than {_MOST_REPORT_BYTES} bytes of errors")
+        self._hold(size)
         self.journal.emit(entry.plugin, _emit(entry, self.payload_id))
 
-    def _emitted(self, entry: Any, body: Body | None) -> None:
+    def _hold(self, size: int) -> bool:
+        """Count what is kept; true while further results may be. Raises `Flood` when nothing may."""
+        held = self._holdings.take(self._task.request, size)
+        if held > self._holdings.most_bytes:
+            raise Flood
+        return held <= self._holdings.results_bytes
+
+    def _emitted(self, entry: Any, body: Body | None) -> Any:
+        """Keep what is well made; the entry as another child would be told of it."""
         plugin = entry.plugin
         if plugin != self.current:
             raise Malformed(f"{plugin!r} speaks out of turn")
         if type(entry) is wire.Covered:
             self._covered(entry)
-            return
+            return entry
         checker = self._checkers.get(plugin)
         if checker is None:
             label = plugin.partition("#")[0]
@@ -233,16 +266,31 @@ class Received:
             emit = entry.values
         else:
             emit = self._child(entry, body) if kind is wire.ChildMade else _emit(entry, "")
+        before = checker.spent
         try:
             found = checker.check(emit)
         except PluginError as error:
             raise Malformed(error.message) from None
+        if not self._hold(_weight(before, checker.spent, found[0])) and kind is wire.Result:
+            self._cut_short(plugin)
+            return wire.Result(plugin, {})
         for one in found:
             if type(one) is ErrorReport and one.code == Reason.RESULT_TOO_LARGE:
                 raise Malformed(one.message)  # it is left out where it is made
             self.journal.emit(plugin, one)
             if type(one) in _TAKEN:
                 self.emits.append((plugin, one))
+        return wire.Result(plugin, found[0]) if kind is wire.Result else entry
+
+    def _cut_short(self, plugin: str) -> None:
+        """Say once that this payload's results are not kept."""
+        if not self._cut:
+            self._cut = True
+            most = self._holdings.results_bytes
+            message = f"the request's results take more than {most} bytes; further ones are not kept"
+            reason = Reason.RESULT_TOO_LARGE
+            found = errors.Unread(reason=reason, payload_id=self.payload_id, plugin=plugin, message=message)
+            self.journal.emit(plugin, found)
 
     def _covered(self, entry: wire.Covered) -> None:
         coverage = _emit(entry, "")

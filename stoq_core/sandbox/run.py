@@ -18,9 +18,10 @@ from . import messages as wire
 from .control import ZygoteGone
 from .endings import ending
 from .entries import Received
+from .holdings import nodes_of
 from .seats import LINE
 from .sending import message_of
-from .wire import Channel, Closed, Malformed, Overdue, Words
+from .wire import Channel, Closed, Flood, Malformed, Overdue, Words
 
 if TYPE_CHECKING:
     from .client import Sandbox
@@ -32,6 +33,8 @@ _GRACE_S = 1.0
 _LATE_S = 0.5
 _SEND_S = 5.0
 _LAST_WORDS_S = 1.0  # of one that is dead: what it had sent is here
+_UNCOUNTED_BYTES = 64 * 1024  # of which no decoder makes more than 5 MiB
+_MORE_NODES = 10_000  # of entries, beside those of one result
 _FRAME_BYTES = 64  # that a frame costs, whatever it holds
 _SLACK_BYTES = 64 * 1024 * 1024
 _MOST_DEATHS = 200
@@ -44,11 +47,13 @@ _TOOL = wire.Said(wire.ToolAsked)
 class Run:
     """One task; its payload is sent off at once, to a child that may still have another."""
 
-    def __init__(self, sandbox: Sandbox, task: Task, seat: Seat) -> None:
-        """Send the task to the child in `seat`."""
+    def __init__(self, sandbox: Sandbox, task: Task, seat: Seat | None) -> None:
+        """Send the task to the child in `seat`; without one, as nothing more is kept, it is over."""
         self._sandbox = sandbox
         self._task = task
-        self._received = Received(task, sandbox.index.worker, sandbox.index.dispatcher_names)
+        self._received = Received(
+            task, sandbox.index.worker, sandbox.index.dispatcher_names, sandbox.holdings
+        )
         self._early_bytes: int | None = 0
         """Heard before the engine wants it; None once it does."""
         self._body: BodyWriter | None = None
@@ -57,12 +62,18 @@ class Run:
         self._clock = task.deadline.clock
         self._listens_since_s: float | None = None
         self._seat: Seat | None = None
-        self._begin(seat)
+        if seat is None:
+            self._give_up(self._why_not_again())
+        else:
+            self._begin(seat)
 
     def finish(self, listener: Listener) -> Journal:
         """To its end; `listener` hears of children and hints, and of pauses."""
         self._give_back()
         emits = self._received.emits
+        if not self._over and self._sandbox.holdings.full(self._task.request):
+            self._give_up(self._why_not_again())
+            self.close()
         while True:
             while emits:
                 listener.emit(*emits.popleft())
@@ -206,7 +217,7 @@ class Run:
     def _heard(self, frames: list[Words], seat: Seat) -> None:
         channel = seat.birth.channel
         if channel.received_bytes - (self._first_byte or 0) > _SLACK_BYTES + 2 * self._task.bytes_left:
-            raise _Flood
+            raise Flood
         for kind, data in frames:
             if kind == wire.ENTRIES:
                 self._take(data, channel)
@@ -231,7 +242,9 @@ class Run:
         self._sandbox.toolbox.answer(seat.zygote, channel, asked, body, declared, left_ms)
 
     def _take(self, entries: bytes | bytearray, channel: Channel) -> None:
-        steps = self._received.steps
+        steps, most = self._received.steps, self._task.limits.result_nodes + _MORE_NODES
+        if len(entries) > _UNCOUNTED_BYTES and nodes_of(entries, most) > most:
+            raise Flood
         for entry in wire.ENTRIES_SAID.decode(entries):
             body = None
             if type(entry) is wire.ChildMade and entry.content is None:
@@ -242,12 +255,14 @@ class Run:
             self._step_at_s = self._attended_s(channel)
 
     def _part(self, data: bytes | bytearray) -> None:
-        """Bytes of the child payload that comes next, counted as they come."""
+        """Bytes of the child payload that comes next, counted as they come, once one may come."""
         if self._body is None:
+            if self._received.current is None or self._received.budget.children_left <= 0:
+                raise Malformed("bytes of a child payload that nobody may yield")
             self._body = BodyWriter(self._task.scratch)
         room, _ = self._received.budget.room()
         if self._body.size + len(data) > room:
-            raise _Flood
+            raise Flood
         if isinstance(data, bytearray):
             self._body.take(data)
         else:
@@ -283,19 +298,30 @@ class Run:
         essential = facts.essential if facts else True
         self._received.blame(code, reason, message, essential=essential)
         self._deaths += 1
-        late = self._task.deadline.expired
-        if not late and self._deaths < _MOST_DEATHS and self._idle_deaths <= _MOST_IDLE_DEATHS:
-            return  # another child goes on
-        self._over = True
-        reason = Reason.DEADLINE if late else Reason.CRASHED
-        message = "the request's time ran out" if late else "its process died again and again"
-        self._received.blame(reason.value, reason, message, essential=True)
+        self._give_up(self._why_not_again())
+
+    def _why_not_again(self) -> tuple[Reason, str] | None:
+        """Why no other child goes on, if none does."""
+        if self._task.deadline.expired:
+            return Reason.DEADLINE, "the request's time ran out"
+        if self._sandbox.holdings.full(self._task.request):
+            most = self._sandbox.holdings.most_bytes
+            return Reason.RESULT_TOO_LARGE, f"what its payloads said takes more than {most} bytes"
+        if self._deaths >= _MOST_DEATHS or self._idle_deaths > _MOST_IDLE_DEATHS:
+            return Reason.CRASHED, "its process died again and again"
+        return None
+
+    def _give_up(self, why: tuple[Reason, str] | None) -> None:
+        if why is not None:
+            self._over = True
+            self._received.blame(why[0].value, *why, essential=True)
 
     def _last_words(self, channel: Channel) -> None:
         """What a child had sent before it was killed, as far as it can be believed."""
+        until = self._clock() + _LAST_WORDS_S
         with suppress(Closed, Overdue, Malformed):
-            while True:
-                frame = channel.receive(_LAST_WORDS_S)
+            while (left_s := until - self._clock()) > 0:
+                frame = channel.receive(left_s)
                 if frame.kind == wire.ENTRIES:
                     self._take(frame.data, channel)
                 elif frame.kind == wire.BODY:
@@ -312,7 +338,7 @@ class Run:
             return "timeout", "it did not come to an end in its time and was killed"
         if isinstance(error, ZygoteGone):
             return "crashed", str(error)[:1000]
-        if isinstance(error, _Flood):
+        if isinstance(error, Flood):
             return "result_too_large", "it sent more than it may"
         if isinstance(error, Malformed):
             return "malformed", f"its process broke the sandbox's protocol and was killed: {error}"[:1000]
@@ -342,7 +368,3 @@ def hear_early(seats: list[Seat]) -> bool:
                 break
             ended = True
     return ended
-
-
-class _Flood(Malformed):
-    """More bytes than all limits together allow."""

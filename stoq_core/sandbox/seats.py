@@ -11,7 +11,6 @@ from typing import Protocol
 
 from stoq_core.config import SandboxSection
 from stoq_core.errors import StoqError
-from stoq_core.limits import MiB
 
 from . import messages as wire
 from .control import Birth, Zygote, ZygoteGone
@@ -23,8 +22,6 @@ _HELLO_S = 30.0
 _LAST_WORDS_S = 1.0
 _MOST_STILLBORN = 20
 _SURELY_ALIVE_S = 0.005  # one that spoke just now; should it be dead, its payload goes to another
-_EARLY_BYTES = 8 * MiB  # as they were sent
-_HEAR_S = 0.0004  # a child has work for a millisecond in its line
 LINE = 8
 """Payloads that a child has at the most: the one that it examines, and those that it comes to at once."""
 
@@ -55,41 +52,6 @@ class Seat:
         self.seen_at = 0.0
         self.spoiled = False
         """One left the line whose payload the child has got: what it says of it would be another's."""
-
-
-class EarlyBytes:
-    """What is held of examinations whose turn has not come, by request: a thread of its own has each."""
-
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self._held: dict[str, int] = {}
-        self._heard_at: dict[str, float] = {}
-
-    def due(self, request: str) -> bool:
-        """True if it is time to hear a request's children again: to ask costs more than they say at once."""
-        now = time.monotonic()
-        if now - self._heard_at.get(request, 0.0) < _HEAR_S:
-            return False
-        self._heard_at[request] = now
-        return True
-
-    def left(self, request: str) -> int:
-        """How much more may be held."""
-        return max(0, _EARLY_BYTES - self._held.get(request, 0))
-
-    def spend(self, request: str, size: int) -> None:
-        """So much is held."""
-        self._held[request] = self._held.get(request, 0) + size
-
-    def give_back(self, request: str, size: int) -> None:
-        """The engine has it now, or nobody wants it."""
-        if request in self._held:
-            self._held[request] -= size
-
-    def forget(self, request: str) -> None:
-        """The request is over."""
-        self._held.pop(request, None)
-        self._heard_at.pop(request, None)
 
 
 class Seats:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from stoq_core.body import Body, anonymous_file, seal, write_all
 from stoq_core.errors import LimitReached, PluginError, Reason
-from stoq_core.limits import WALL_FACTOR, Clock
+from stoq_core.limits import WALL_FACTOR, Clock, RequestLimits
 from stoq_core.operations import Operation, Tool, operation_of, refused
 from stoq_core.tools import STDERR_BYTES, ToolCall, find, missing, overflow, overtime, plain_name
 
@@ -24,7 +24,6 @@ _LOOK_S = 0.02
 _ANSWER_S = 10.0
 _MOST_CPU_S = 3_600
 _MOST_THREADS = 64
-_MOST_BYTES = 1 << 30
 _INPUT = ".input"
 _PIPE_BYTES = 1 << 16
 
@@ -39,6 +38,7 @@ class Toolbox:
         self,
         placed: Mapping[str, str],
         *,
+        limits: RequestLimits,
         confined: bool = True,
         unconfined_accepted: bool = False,
         clock: Clock = time.monotonic,
@@ -47,6 +47,7 @@ class Toolbox:
         self._placed = dict(placed)
         self._runs = confined or unconfined_accepted
         self._confined = confined
+        self._limits = limits
         self._clock = clock
         self._scratch = Scratch()
 
@@ -98,9 +99,10 @@ class Toolbox:
         if not self._runs:
             raise PluginError("tool_missing", f"{asked.name}: {UNCONFINED}", reason=Reason.PLUGIN_MISSING)
         template.filled(_INPUT, asked.parameters)
-        call = _call_of(asked, template, (until - self._clock()) * 1000)
-        if asked.size > _MOST_BYTES:
-            raise LimitReached(Reason.TOO_LARGE, f"{asked.size} bytes for {asked.name}", allowed=_MOST_BYTES)
+        call = _call_of(asked, template, (until - self._clock()) * 1000, self._limits.held_bytes)
+        most = self._limits.payload_bytes
+        if asked.size > most:
+            raise LimitReached(Reason.TOO_LARGE, f"{asked.size} bytes for {asked.name}", allowed=most)
         body = payload if asked.size < 0 else _body_of(channel, asked.size, until, self._clock)
         tool = declared[asked.name]
         with self._scratch.folder() as (folder, at):
@@ -264,7 +266,7 @@ def _body_of(channel: Channel, size: int, until: float, clock: Clock) -> Body:
         os.close(fd)
 
 
-def _call_of(asked: wire.ToolAsked, template: Operation, left_ms: float) -> ToolCall:
+def _call_of(asked: wire.ToolAsked, template: Operation, left_ms: float, most_bytes: int) -> ToolCall:
     if left_ms <= 0:
         raise refused(f"no time is left for {asked.name}")
     return ToolCall(
@@ -273,7 +275,7 @@ def _call_of(asked: wire.ToolAsked, template: Operation, left_ms: float) -> Tool
         template=template,
         body=Body(b""),
         parameters=asked.parameters,
-        output_bytes=min(asked.output_bytes, _MOST_BYTES),
+        output_bytes=min(asked.output_bytes, most_bytes),
         wall_ms=min(asked.wall_ms, left_ms),
     )
 

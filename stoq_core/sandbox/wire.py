@@ -40,6 +40,10 @@ class Malformed(Exception):
     """The other side broke the protocol; nothing that it says is believed any more."""
 
 
+class Flood(Malformed):
+    """The other side says more than all limits together allow."""
+
+
 class Overdue(Exception):
     """Nothing came in time."""
 

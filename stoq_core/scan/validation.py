@@ -91,6 +91,13 @@ class EmitChecker:
             )
         return self._values
 
+    @property
+    def spent(self) -> tuple[int, int]:
+        """Bytes of text and values that were let through so far, children aside."""
+        if self._values is None:
+            return 0, 0
+        return self._limits.result_bytes - self._values.bytes, self._limits.result_nodes - self._values.nodes
+
     def _spend(self, size: int, nodes: int = 1) -> None:
         left = self._left()
         if size > left.bytes or nodes > left.nodes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from stoq_core.limits import MiB
 from stoq_core.response import PayloadReport
 from stoq_core.scan.report import Scanned
 from tests.servers import free_port
@@ -49,6 +52,19 @@ KILLED = {
     "flood": ("result_too_large", "more than it may"),
     "hint_flood": ("malformed", "more than"),
     "drip": ("malformed", "more than"),
+    "drip_bytes": ("timeout", "killed"),
+    "drip_frames": ("timeout", "killed"),
+    "empty_frames": ("timeout", "killed"),
+    "ring": ("timeout", "killed"),
+    "one_bytes": ("timeout", "killed"),
+    "unasked_body": ("result_too_large", "more than it may"),
+    "empty_maps": ("result_too_large", "more than it may"),
+    "eight_megabytes": ("malformed", "a frame of"),
+    "small_maps": ("malformed", "more than"),
+    "deep": ("result_too_large", "more than it may"),
+    "long_claims": ("malformed", "protocol"),
+    "findings": ("malformed", "more than"),
+    "words_of_others": ("malformed", "kind 17"),
     "forge": ("malformed", "out of turn"),
     "hang_up": ("crashed", "hung up"),
     "leave 0": ("crashed", "exit code 0"),
@@ -65,17 +81,32 @@ KILLED = {
 }
 
 
-@pytest.mark.parametrize("attack", KILLED)
-def test_one_that_is_stopped_is_named_and_all_else_is_there(sandbox: Stage, attack: str) -> None:
-    """Its earlier emits stay, the other workers run, and the verdict says what was not done."""
-    name, _, argument = attack.partition(" ")
-    done, report = scanned(sandbox, name, argument)
-    code, text = KILLED[attack]
-    [error] = [one for one in done.errors if one.plugin == "hostile"]
-    assert (error.code, error.payload_id) == (code, report.payload_id)
-    assert text in error.message
-    reasons = [one.reason.value for one in report.unread]
-    assert reasons == ["crashed" if code == "malformed" else code]
+FLOODS = (
+    "flood", "hint_flood", "drip", "unasked_body", "empty_maps", "eight_megabytes", "small_maps", "deep",
+    "long_claims", "findings", "errors", "child_metas", "breed 400",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", FLOODS)
+def test_the_brokers_memory(sandbox: Stage, attack: str) -> None:
+    """Whatever a child says: the broker takes 64 MiB at the most beside the payload."""
+    process, most = psutil.Process(), 0
+    over = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not over.wait(0.002):
+            most = max(most, process.memory_info().rss)
+
+    before = process.memory_info().rss
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        sandbox.scan(f"DO {attack}\n".encode())
+    finally:
+        over.set()
+        watcher.join()
+    assert most - before < 64 * MiB
 
 
 def answers(sandbox: Stage, attack: str, argument: str = "", tail: bytes = b"") -> list[str]:

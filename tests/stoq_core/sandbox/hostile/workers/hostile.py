@@ -176,6 +176,135 @@ def drip(_: str) -> None:
             os.write(SOCKET + 1, b"!")
 
 
+def said(kind: int, message: bytes) -> None:
+    """One frame."""
+    write(struct.pack("<IBB", len(message), kind, 0) + message)
+
+
+def deaf() -> None:
+    """No timer of this process's own ends it any more."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def drip_bytes(_: str) -> None:
+    """A frame of a megabyte, a byte at a time."""
+    deaf()
+    write(struct.pack("<IBB", 1 << 20, 2, 0))
+    while True:
+        write(b"#")
+        time.sleep(0.02)
+
+
+def drip_frames(_: str) -> None:
+    """Frames that say nothing, now and then."""
+    deaf()
+    while True:
+        said(1, b"\x90")
+        os.write(SOCKET + 1, b"!")
+        time.sleep(0.02)
+
+
+def empty_frames(_: str) -> None:
+    """The same as fast as it goes."""
+    deaf()
+    packed = (struct.pack("<IBB", 1, 1, 0) + b"\x90") * 1_000
+    while True:
+        write(packed)
+
+
+def one_bytes(_: str) -> None:
+    """A child payload in parts of one byte."""
+    deaf()
+    packed = (struct.pack("<IBB", 1, 2, 0) + b"#") * 1_000
+    while True:
+        write(packed)
+
+
+def ring(_: str) -> None:
+    """The bell alone, without end."""
+    deaf()
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            os.write(SOCKET + 1, b"!" * 4_096)
+
+
+def result(values: bytes, key: int = 0) -> bytes:
+    """An entry with these values, as `hostile`'s result."""
+    return b"\x93\xa1r\xa7hostile\x81\xa6k%05d" % key + values
+
+
+def listed(count: int, value: bytes) -> bytes:
+    """So many of a value, in a list."""
+    return b"\xdd" + struct.pack(">I", count) + value * count
+
+
+def empty_maps(_: str) -> None:
+    """Two million mappings, which take 64 bytes each and are one byte here."""
+    said(1, b"\x91" + result(listed((2 << 20) - 100, b"\x80")))
+    time.sleep(600)
+
+
+def eight_megabytes(_: str) -> None:
+    """The same in a frame of eight."""
+    said(1, b"\x91" + result(listed(8 << 20, b"\x80")))
+    time.sleep(600)
+
+
+def small_maps(_: str) -> None:
+    """As many as go into frames that nobody counts, one behind the other."""
+    for n in range(10_000):
+        said(1, b"\x91" + result(listed(60_000, b"\x80"), n))
+
+
+def deep(_: str) -> None:
+    """A million lists in one another."""
+    said(1, b"\x91" + result(b"\x91" * 1_000_000 + b"\xc0"))
+    time.sleep(600)
+
+
+def long_claims(_: str) -> None:
+    """Four billion elements, it says."""
+    said(1, b"\x91" + result(b"\xdd\xff\xff\xff\xff"))
+    time.sleep(600)
+
+
+def findings(_: str) -> None:
+    """As many findings as there may be, all of them long."""
+    part = b"\x96\xa1n\xa7hostile\xda\x0f\xa0" + b"n" * 4_000 + b"\x01\xa0\x90"
+    for _at in range(30_000):
+        said(1, b"\x91" + part)
+
+
+def errors(_: str) -> None:
+    """As many errors, all of them long."""
+    part = b"\x97\xa1e\xa7hostile\xa1c\xda\x0f\xa0" + b"m" * 4_000 + b"\xc2\xc0\xc0"
+    for _at in range(30_000):
+        said(1, b"\x91" + part)
+
+
+def child_metas(_: str) -> None:
+    """Child payloads of a byte with large meta."""
+    value = listed(900, b"\xa0")
+    for n in range(4_900):
+        name = b"%05d" % n
+        said(1, b"\x91\x99\xa1c\xa7hostile\xc4\x05" + name + b"\x05\xc3\xc3\x90\x81\xa1k" + value + b"\xc0")
+
+
+def unasked_body(_: str) -> None:
+    """A child payload's bytes, for ever, and no child."""
+    deaf()
+    packed = struct.pack("<IBB", 1 << 20, 2, 0) + bytes(1 << 20)
+    while True:
+        write(packed)
+
+
+def words_of_others(_: str) -> None:
+    """The words of the protocol of others: a tool's, a start's, the zygote's."""
+    said(17, b"\x93\x01\x00\x00")
+    time.sleep(600)
+
+
 def garbage(text: str) -> None:
     """Bytes that are no frame, then nothing more."""
     write(bytes.fromhex(text))
