@@ -113,15 +113,3 @@ rule elf_coin_miner
     condition:
         uint32(0) == 0x464C457F and $stratum and 2 of ($a, $b, $c, $d)
 }
-
-rule executable_hidden_in_document_name
-{
-    meta:
-        description = "Names a program that poses as a document by a double extension"
-        score = 300
-        attack = "T1036.007"
-    strings:
-        $name = /[A-Za-z0-9_-]{1,40}\.(pdf|docx?|xlsx?|jpg|png|txt)[ _]{0,60}\.(exe|scr|pif|js|vbs|hta|lnk)/ nocase
-    condition:
-        uint32(0) == 0x04034B50 and $name in (26 .. 400)
-}

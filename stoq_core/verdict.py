@@ -22,12 +22,17 @@ def word(score: int, *, complete: bool) -> str:
 
 
 def score_of(findings: Iterable[FoundIn]) -> int:
-    """The sum over the distinct finding names; of one name the highest counts."""
+    """The sum over the distinct finding names; of one name the highest counts.
+
+    It reaches `MALICIOUS` only where one finding does so alone: many doubts are no certainty.
+    """
     best: dict[str, int] = {}
     for one in findings:
         name = one.finding.name
         best[name] = max(best.get(name, one.finding.score), one.finding.score)
-    return sum(best.values())
+    total = sum(best.values())
+    decisive = max(best.values(), default=0) >= MALICIOUS
+    return total if decisive else min(total, MALICIOUS - 1)
 
 
 def judge_payload(report: PayloadReport, accepted: AbstractSet[str] = frozenset()) -> None:

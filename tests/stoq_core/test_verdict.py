@@ -29,10 +29,16 @@ def report(payload_id: str, *findings: FoundIn, reasons: tuple[Reason, ...] = ()
 
 @given(FOUND)
 def test_of_one_finding_the_highest_score_counts(pairs: list[tuple[str, int]]) -> None:
-    """Each name once, with its highest score, in whatever order they come; the score is the sum."""
+    """Each name once, with its highest score, in whatever order they come; the score is the sum.
+
+    It is malicious only where one finding is so alone.
+    """
     best = {name: max(score for other, score in pairs if other == name) for name, _ in pairs}
-    assert score_of(found(*pair) for pair in pairs) == sum(best.values())
-    assert score_of(found(*pair) for pair in reversed(pairs)) == sum(best.values())
+    total = sum(best.values())
+    if max(best.values(), default=0) < MALICIOUS:
+        total = min(total, MALICIOUS - 1)
+    assert score_of(found(*pair) for pair in pairs) == total
+    assert score_of(found(*pair) for pair in reversed(pairs)) == total
 
 
 def test_the_words_by_their_bounds() -> None:
