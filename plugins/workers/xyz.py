@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import msgspec
 
-from plugins._formats.archives.detect import detect
 from plugins._formats.archives.zip_records import (
     LOCAL,
     CentralRecord,
@@ -84,16 +83,14 @@ class XyzResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Xyz(Worker[XyzOptions]):
-    """Yield bytes that no record accounts for (`kind`, `offset`), then the records.
+    """The records side by side, and the places of bytes that no record accounts for.
 
-    Nothing is unpacked: that is decompress's work. Fields that differ for good reason (sizes that a
-    descriptor follows) are no deltas. Where bytes are all zero they are listed and not yielded, and so are
-    those around a zip that stands in a tar, a cabinet, a disk: they are pieces of that, which decompress
-    accounts for, and to cut them out would call them truncated.
+    Nothing is unpacked, and those bytes are no children: both is decompress's work, whose account has them.
+    Fields that differ for good reason (sizes that a descriptor follows) are no deltas.
     """
 
     essential = False
-    limits = Limits(children=_MOST_GAPS)
+    limits = Limits(children=0)
     result = XyzResult
     errors = {
         "no_end": "there is no end record; members are those of the local headers",
@@ -109,7 +106,7 @@ class Xyz(Worker[XyzOptions]):
     }
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
-        """Yield gaps as children, then one `XyzResult`; nothing for what is no zip."""
+        """Yield one `XyzResult`; nothing for what is no zip."""
         view = payload.view()
         archive = _Archive(view, job)
         result = XyzResult(count=0, files=[], ends=archive.ends, gaps=[])
@@ -121,10 +118,6 @@ class Xyz(Worker[XyzOptions]):
         result.prepended = archive.shift
         result.gaps = archive.gaps()[:_MOST_GAPS]
         result.overlaps = archive.overlaps
-        for gap in result.gaps if detect(view) in (None, "zip", "upx") else ():
-            part = view[gap.offset : gap.offset + gap.size]
-            if _any(part):
-                yield job.child([part], name=gap.kind, kind=gap.kind, offset=gap.offset)
         if confused:
             yield self.finding("zip_records_differ", confused)
         yield result
@@ -200,7 +193,7 @@ class _Archive:
                 break
             local = local_at(self._view, header.header + self.shift)
             if local is not None:
-                after = after_data(self._view, local, header.packed, header.fields[2])
+                after = after_data(self._view, local.end, header.packed, header.fields[2])
                 self._spans.append(Span(local.at, after))
             yield header, local
             at = header.end
@@ -224,7 +217,7 @@ class _Archive:
                 if count > _MOST_RECORDS:
                     self._too_many()
                     return
-                after = min(after_data(self._view, header, header.packed, header.fields[1]), gap.end)
+                after = min(after_data(self._view, header.end, header.packed, header.fields[1]), gap.end)
                 self._spans.append(Span(header.at, after))
                 yield None, header
 

@@ -8,17 +8,20 @@ from typing import Any
 
 from stoq_core.body import Body, BodyWriter
 from stoq_core.errors import Reason
-from stoq_core.payload import Payload
 
-from .declare import Format, Mark
+from .declare import Format, Mark, Source, number
 from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, WrongPassword, sliced
 
 _MOST_PASSWORD_BYTES = 50
 """ACE takes no longer ones."""
+_MAIN, _FILE = 0, 1
+_HAS_DATA, _COMMENT = 1, 2
+_MOST_HEADER_BYTES = 512
 
 
-def read_ace(payload: Payload, room: int) -> Iterator[Entry]:
+def read_ace(source: Source) -> Iterator[Entry]:
     """Every member; `plugin_missing` where acefile is not installed."""
+    payload, room = source.payload, source.job.total_left
     try:
         import acefile
     except ImportError:
@@ -30,6 +33,7 @@ def read_ace(payload: Payload, room: int) -> Iterator[Entry]:
         members = archive.getmembers()
     except Exception as error:  # noqa: BLE001 - struct, index and value errors beside its own
         raise BadArchive(Reason.CORRUPT, f"the archive is damaged: {error}") from None
+    _claim_blocks(source)
     for one in members:
         member = Member(
             name=str(one.filename)[:MAX_NAME_BYTES],
@@ -39,10 +43,31 @@ def read_ace(payload: Payload, room: int) -> Iterator[Entry]:
             method=("stored", "lz77", "blocked")[one.comptype] if one.comptype < 3 else "unknown",
             modified=one.datetime.strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-        if member.kind == "file":
+        if member.kind == "file" or one.packsize:
             yield Entry(member, _opener(archive, one, member, room))
         else:
             yield Entry(member)
+
+
+def _claim_blocks(source: Source) -> None:
+    """Headers (CRC, size, type, flags) up to the first that does not hold, and the data of files."""
+    view, at = source.view, 0
+    while at + 7 <= len(view):
+        size, kind, flags = number(view, at + 2, 2), number(view, at + 4, 1), number(view, at + 5, 2)
+        header = bytes(view[at + 4 : at + 4 + size])
+        if size < 3 or not _sum_holds(header, number(view, at, 2)):
+            return
+        if not flags & _COMMENT and (kind == _MAIN or size <= _MOST_HEADER_BYTES):
+            source.account.structure(at, 4 + size)
+        data = number(view, at + 7, 4) if flags & _HAS_DATA else 0
+        if kind == _FILE:
+            source.account.child(at + 4 + size, data)
+        at += 4 + size + data
+
+
+def _sum_holds(header: bytes, expected: int) -> bool:
+    """CRC-16: the low half of a CRC-32 without its last turn."""
+    return (zlib.crc32(header) ^ 0xFFFFFFFF) & 0xFFFF == expected
 
 
 def _opener(archive: Any, one: Any, member: Member, room: int) -> Any:
@@ -96,17 +121,10 @@ def _blocks(archive: Any, one: Any, password: bytes | None) -> Chunks:
 
 
 def _begins(view: memoryview, offset: int) -> bool:
-    """A main header (type 0) whose CRC-16 is the low half of a CRC-32 without its last turn."""
-    head = bytes(view[offset : offset + 4])
-    size = int.from_bytes(head[2:4], "little")
+    """A main header (type 0) whose checksum holds."""
+    size = number(view, offset + 2, 2)
     header = bytes(view[offset + 4 : offset + 4 + size])
-    return len(header) == size >= 27 and (zlib.crc32(header) ^ 0xFFFFFFFF) & 0xFFFF == int.from_bytes(
-        head[:2], "little"
-    )
+    return len(header) == size >= 27 and _sum_holds(header, number(view, offset, 2))
 
 
-FORMATS = (
-    Format(
-        "ace", lambda source: read_ace(source.payload, source.job.total_left), (Mark(b"**ACE**", 7),), _begins
-    ),
-)
+FORMATS = (Format("ace", read_ace, (Mark(b"**ACE**", 7),), _begins),)

@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from stoq_core.account import Account
 from stoq_core.errors import Reason
 
 from .checks import checked, fits
-from .declare import Format, Mark, number
+from .declare import Format, Mark, Source, number
 from .dostime import dos_time
 from .entry import (
     CHUNK_BYTES,
@@ -19,11 +20,12 @@ from .entry import (
     Entry,
     Member,
     WrongPassword,
+    counted,
+    is_field,
     name_of,
     refuse,
     sliced,
     timestamp,
-    trailing,
 )
 from .lzhuf import fastest, lzhuf
 
@@ -39,19 +41,19 @@ _GOST = 2
 _METHODS = {0: "stored", 1: "lzhuf", 2: "lzhuf", 3: "lzhuf", 4: "fastest"}
 
 
-def read_arj(view: memoryview, room: int) -> Iterator[Entry]:
+def read_arj(source: Source) -> Iterator[Entry]:
     """Every member of the volume; one that goes on in the next volume is `truncated`.
 
-    Passwords are tried on at most `room` bytes of what a member expands to.
+    Passwords are tried on at most as many bytes as the job has left.
     """
-    header, at = _header(view, 0)
+    view, account, room = source.view, source.account, source.job.total_left
+    header, at = _header(view, 0, account)
     if header is None or header[6] != _MAIN:
         raise BadArchive(Reason.CORRUPT, "the archive does not begin with a main header")
     gost = len(header) > 28 and header[28] >= _GOST
     while True:
-        header, at = _header(view, at)
+        header, at = _header(view, at, account)
         if header is None:
-            yield from trailing(view, at)
             return
         if len(header) < 30:
             raise BadArchive(Reason.CORRUPT, "a header is too short")
@@ -63,13 +65,14 @@ def read_arj(view: memoryview, room: int) -> Iterator[Entry]:
         at += packed
 
 
-def _header(view: memoryview, at: int) -> tuple[bytes | None, int]:
+def _header(view: memoryview, at: int, account: Account) -> tuple[bytes | None, int]:
     """The next header without its magic and size, and where the data behind it begins."""
     if bytes(view[at : at + 2]) != _MAGIC:
         reason = Reason.TRUNCATED if at + 4 > len(view) else Reason.CORRUPT
         raise BadArchive(reason, f"there is no header at offset {at}")
     size = int.from_bytes(view[at + 2 : at + 4], "little")
     if not size:
+        account.structure(at, 4)
         return None, at + 4
     header = bytes(view[at + 4 : at + 4 + size])
     end = at + 4 + size
@@ -77,6 +80,10 @@ def _header(view: memoryview, at: int) -> tuple[bytes | None, int]:
         raise BadArchive(Reason.TRUNCATED, "the archive ends within a header")
     if zlib.crc32(header) != int.from_bytes(view[end : end + 4], "little"):
         raise BadArchive(Reason.CORRUPT, f"the header at offset {at} has a wrong checksum")
+    account.structure(at, 4 + min(size, header[0]))
+    if is_field(header[header[0] :]):  # name and comment
+        account.structure(at + 4 + header[0], size - header[0])
+    account.structure(end, 6)
     end += 4
     while extension := int.from_bytes(view[end : end + 2], "little"):
         end += 2 + extension + 4
@@ -98,29 +105,32 @@ def _entry(header: bytes, data: memoryview, offset: int, room: int | None) -> En
     )
     if host in _UNIX_HOSTS:
         member.mode = f"{int.from_bytes(header[26:28], 'little') & 0o7777:04o}"
-    if member.kind != "file":
+    if member.kind != "file" and not len(data):
         return Entry(member)
     if flags & (_VOLUME | _CONTINUED):
         message = f"{member.name}: part of it is in another volume"
-        return Entry(member, lambda _passwords: refuse(Reason.TRUNCATED, message))
+        return Entry(member, lambda _passwords: refuse(Reason.TRUNCATED, message), offset, len(data))
+
+    taken: list[int] = []
 
     def opened(passwords: Sequence[str]) -> Chunks:
         if not member.encrypted or not len(data):
-            return _plain(data, method, crc, size)
+            return _plain(data, method, crc, size, taken)
         if room is None:
             raise BadArchive(Reason.ENCRYPTED_ARCHIVE, f"{member.name}: encrypted with GOST")
         return _decrypted(data, _Lock(member, method, crc, modifier, room), passwords)
 
-    return Entry(member, opened, offset)
+    return Entry(member, opened, offset, len(data), taken)
 
 
-def _plain(data: memoryview, method: int, crc: int, size: int) -> Chunks:
+def _plain(data: memoryview, method: int, crc: int, size: int, taken: list[int]) -> Chunks:
     if method == 0:
         chunks = sliced(data)
     elif method in (1, 2, 3):
-        chunks = lzhuf(data, size, window=_WINDOW, slots=_SLOTS, slot_bits=_SLOT_BITS)
+        decoding = lzhuf(data, size, window=_WINDOW, slots=_SLOTS, slot_bits=_SLOT_BITS)
+        chunks = counted(decoding, taken)
     elif method == 4:
-        chunks = fastest(data, size)
+        chunks = counted(fastest(data, size), taken)
     else:
         return refuse(Reason.UNSUPPORTED_METHOD, f"the method {method} is not read")
     return checked(chunks, zlib.crc32, crc, size)
@@ -144,9 +154,9 @@ def _decrypted(data: memoryview, lock: _Lock, passwords: Sequence[str]) -> Chunk
         if not key:
             continue
         plain = memoryview(_xor(data, key))
-        if fits(lambda p=plain: _plain(p, lock.method, lock.crc, member.size), lock.room):  # type: ignore[misc]
+        if fits(lambda p=plain: _plain(p, lock.method, lock.crc, member.size, []), lock.room):  # type: ignore[misc]
             member.password = password
-            return _plain(plain, lock.method, lock.crc, member.size)
+            return _plain(plain, lock.method, lock.crc, member.size, [])
     raise WrongPassword(member.name, len(passwords))
 
 
@@ -170,6 +180,4 @@ def _begins(view: memoryview, offset: int) -> bool:
     return zlib.crc32(header) == number(view, offset + 4 + size, 4)
 
 
-FORMATS = (
-    Format("arj", lambda source: read_arj(source.view, source.job.total_left), (Mark(_MAGIC),), _begins),
-)
+FORMATS = (Format("arj", read_arj, (Mark(_MAGIC),), _begins),)

@@ -19,11 +19,12 @@ from stoq_core.tools import ToolRun
 from .declare import Format
 from .entry import BadArchive, Chunks, Entry, Member, WrongPassword, sliced
 from .rarvolume import alone
-from .seven_listing import parse_listing
+from .seven_listing import parse_listing, physical_size
 
 _LISTING_BYTES = 16 * MiB
 _MOST_PASSWORDS = 40
 _MOST_RUNS = 100
+_FILES = frozenset({"file"})
 _MOST_CHARS = 1_000
 
 _KIND, _PASSWORD, _MEMBER = r"[A-Za-z0-9]{1,16}", r".{1,1000}", r".{1,4096}"
@@ -84,12 +85,25 @@ class Listed(NamedTuple):
     sha1: str = ""
 
 
-def read_by_7z(job: Job, payload: Payload, kind: str, passwords: Sequence[str]) -> Iterator[Entry]:
-    """The members as 7-Zip reads them; `kind` is its name of the format.
+class Listing(NamedTuple):
+    """What 7-Zip lists, with the password that it took; `size` is the archive's in bytes, 0 if not known."""
+
+    members: list[Listed]
+    password: str | None
+    size: int
+
+
+def read_by_7z(
+    job: Job, payload: Payload, kind: str, passwords: Sequence[str], *, accounts: bool = True
+) -> Iterator[Entry]:
+    """The members as 7-Zip reads them; `kind` is its name of the format. All that it calls so is claimed.
 
     Raises `WrongPassword`, `BadArchive`, and what `job.tool` raises.
     """
-    for listed, password in _listings(job, payload.body, kind, passwords):
+    for listing in _listings(job, payload.body, kind, passwords):
+        listed, password = listing.members, listing.password
+        if accounts:
+            job.account.child(0, listing.size or payload.size)
         locked = any(one.member.encrypted for one in listed)
         try:
             run = _seven(job, "unpack", payload.body, kind, password, job.total_left)
@@ -110,7 +124,7 @@ def read_each_by_7z(job: Job, payload: Payload, kind: str) -> Iterator[Entry]:
 
     Where it does not, or where there are very many, they are listed and all bytes are one member more.
     """
-    listed = [one.member for found, _ in _listings(job, payload.body, kind, ()) for one in found]
+    listed = [one.member for found in _listings(job, payload.body, kind, ()) for one in found.members]
     whole = _output(job, payload, kind)
     names = dict.fromkeys(one.name for one in listed if one.kind == "file")
     parts: dict[str, Body] = {}
@@ -148,9 +162,7 @@ def _seven(
     )
 
 
-def _listings(
-    job: Job, body: Body, kind: str, passwords: Sequence[str]
-) -> Iterator[tuple[list[Listed], str | None]]:
+def _listings(job: Job, body: Body, kind: str, passwords: Sequence[str]) -> Iterator[Listing]:
     """What 7-Zip lists, with each password that its headers accept; none is first, if nothing is locked."""
     lines = [one for one in passwords[:_MOST_PASSWORDS] if one.isprintable() and len(one) <= _MOST_CHARS]
     for password in [None, *lines]:
@@ -161,7 +173,7 @@ def _listings(
             if "password" not in said.lower():
                 raise BadArchive(Reason.CORRUPT, _first_error(said, f"7-Zip cannot open it as {kind}"))
         elif password is not None or not any(one.member.encrypted for one in listed):
-            yield listed, password
+            yield Listing(listed, password, physical_size(run.stdout.content()))
 
 
 def _only_links_failed(said: str, listed: Sequence[Listed]) -> bool:
@@ -188,21 +200,25 @@ def _first_error(said: str, otherwise: str) -> str:
     return otherwise
 
 
-def read_rar(job: Job, payload: Payload, passwords: Sequence[str]) -> Iterator[Entry]:
-    """RAR 1.5 to 5: 7-Zip lists, unar writes all members one after the other.
+def read_rar(
+    job: Job, payload: Payload, passwords: Sequence[str], *, body: Body | None = None
+) -> Iterator[Entry]:
+    """RAR 1.5 to 5: 7-Zip lists, unar writes all members one after the other. `body` replaces the payload's.
 
     A password fits when all the bytes that were listed come out with the checksums that were listed:
     unar says nothing about a wrong one, and writes less.
     """
     kind = "rar5" if payload.head(7)[6:] == b"\1" else "rar"
-    body = alone(payload.body)
+    whole = payload.body if body is None else body
+    body = alone(whole)
     listed: list[Listed] = []
-    for listed, password in _listings(job, body, kind, passwords):
+    for listing in _listings(job, body, kind, passwords):
+        listed, password = listing.members, listing.password
         locked = any(one.member.encrypted for one in listed)
         run = _unar(job, body, password)
         if not locked or (not run.code and _complete(listed, run.stdout)):
             yield from _written(listed, run, password if locked else None)
-            if body is not payload.body:
+            if body is not whole:
                 raise BadArchive(Reason.TRUNCATED, "the archive is one volume of several")
             if run.code:
                 raise BadArchive(Reason.CORRUPT, f"unar cannot read all of the archive{_last_words(run)}")
@@ -243,9 +259,16 @@ def _open_ones(listed: Sequence[Listed], output: Body) -> Iterator[Entry]:
         yield from (Entry(one.member) for one in unlocked)
 
 
-def _wanted(listed: Sequence[Listed], *, links: bool = False) -> int:
-    kinds = ("file", "symlink") if links else ("file",)
-    return sum(one.member.size for one in listed if one.member.kind in kinds)
+def _wanted(listed: Sequence[Listed], kinds: frozenset[str] | None = _FILES) -> int:
+    return sum(one.member.size for one in listed if kinds is None or one.member.kind in kinds)
+
+
+def _written_kinds(listed: Sequence[Listed], size: int) -> frozenset[str] | None:
+    """The kinds of members whose bytes are in an output of that size; None for all of them."""
+    for kinds in (_FILES, _FILES | {"symlink"}, None):
+        if _wanted(listed, kinds) == size:
+            return kinds
+    return _FILES
 
 
 def _complete(listed: Sequence[Listed], output: Body) -> bool:
@@ -270,24 +293,26 @@ def _holds(one: Listed, data: memoryview) -> bool:
 def _split(listed: Sequence[Listed], output: Body, password: str | None) -> Iterator[Entry]:
     """The output cut into members. Where the sizes do not add up, what is left over is a member, too."""
     view = output.view()
-    links = _wanted(listed, links=True) == len(view) != _wanted(listed)
+    kinds = _written_kinds(listed, len(view))
     at = 0
     for one in listed:
         member = one.member
-        if member.kind != "file":
-            at += member.size if links and member.kind == "symlink" else 0
+        if kinds is not None and member.kind not in kinds:
+            yield Entry(member)
+            continue
+        if member.kind != "file" and not member.size:
             yield Entry(member)
             continue
         if member.encrypted:
             member.password = password
-        yield _part(one, view[at : at + member.size], at)
+        yield _part(one, view[at : at + member.size])
         at += member.size
     if at < len(view):
         rest = view[at:]
-        yield Entry(Member(name="rest", size=len(rest)), lambda _passwords: sliced(rest), at)
+        yield Entry(Member(name="rest", size=len(rest)), lambda _passwords: sliced(rest))
 
 
-def _part(one: Listed, data: memoryview, at: int) -> Entry:
+def _part(one: Listed, data: memoryview) -> Entry:
     def opened(_passwords: Sequence[str]) -> Chunks:
         yield from sliced(data)
         if len(data) < one.member.size:
@@ -295,7 +320,7 @@ def _part(one: Listed, data: memoryview, at: int) -> Entry:
         if not _holds(one, data):
             raise BadArchive(Reason.CORRUPT, "the checksum does not hold")
 
-    return Entry(one.member, opened, at)
+    return Entry(one.member, opened)
 
 
 def unpack_upx(job: Job, payload: Payload) -> Iterator[Entry]:

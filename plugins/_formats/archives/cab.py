@@ -7,16 +7,17 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from stoq_core.account import MIN_GAP_BYTES, Account
 from stoq_core.errors import Reason
-from stoq_core.job import Job
 
-from .declare import Format, Mark, number
+from .declare import Format, Mark, Source, number
 from .dostime import dos_time
-from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse, trailing
+from .entry import BadArchive, Chunks, Entry, Member, is_text, name_of, refuse
 from .lzx import Lzx
 from .quantum import Quantum
 from .solid import Solid
 
+_HEADER_BYTES = 36
 _BLOCK_BYTES = 32_768
 _PREVIOUS, _NEXT, _RESERVED = 1, 2, 4
 _UTF8_NAME = 0x80
@@ -39,39 +40,71 @@ class _Block(NamedTuple):
     size: int
 
 
-def read_cab(view: memoryview, job: Job) -> Iterator[Entry]:
-    """Every file; one that goes on in another cabinet of a set is `truncated`."""
-    if len(view) < 36:
+def read_cab(source: Source) -> Iterator[Entry]:
+    """Every file; one that goes on in another cabinet of a set is `truncated`.
+
+    Reserved areas are left to the account, and so are reserved fields, which programs ignore.
+    """
+    view, account = source.view, source.account
+    if len(view) < _HEADER_BYTES:
         raise BadArchive(Reason.TRUNCATED, "the file ends within the cabinet's header")
     (files_at,) = struct.unpack_from("<I", view, 16)
     folder_count, file_count, flags = struct.unpack_from("<HHH", view, 26)
-    at, folder_reserve, data_reserve = 36, 0, 0
+    account.structure(0, _HEADER_BYTES)
+    at, folder_reserve, data_reserve = _HEADER_BYTES, 0, 0
     if flags & _RESERVED:
-        header_reserve, folder_reserve, data_reserve = struct.unpack_from("<HBB", view, 36)
+        header_reserve, folder_reserve, data_reserve = struct.unpack_from("<HBB", view, at)
+        account.structure(at, 4)
         at += 4 + header_reserve
     for _ in range(2 * bool(flags & _PREVIOUS) + 2 * bool(flags & _NEXT)):
-        _, at = _string(view, at)
+        begun = at
+        raw, at = _string(view, at)
+        if is_text(raw):
+            account.structure(begun, at - begun)
     solids, shelf = list[tuple[_Folder, Solid]](), list[Solid]()
     for _ in range(folder_count):
         if at + 8 > len(view):
             raise BadArchive(Reason.TRUNCATED, "the file ends within the cabinet's folders")
         folder = _Folder(*struct.unpack_from("<IHH", view, at))
-        solids.append((folder, Solid(_chunks(view, folder, data_reserve), job, shelf)))
+        solids.append((folder, Solid(_chunks(view, folder, data_reserve, account), source.job, shelf)))
+        account.structure(at, 8)
         at += 8 + folder_reserve
-    at = files_at
-    for _ in range(file_count):
+    reached = [0] * len(solids)
+    for member, start, index in _files(view, files_at, file_count, account):
+        if index < len(solids):
+            reached[index] = max(reached[index], start + member.size)
+        yield _entry(member, start, index, solids)
+    yield from _slack(solids, reached)
+
+
+def _files(view: memoryview, at: int, count: int, account: Account) -> Iterator[tuple[Member, int, int]]:
+    """Members with where they begin in their folder, and its number."""
+    for _ in range(count):
         if at + 16 > len(view):
             raise BadArchive(Reason.TRUNCATED, "the file ends within the cabinet's list of files")
         size, start, index, date, time, attributes = struct.unpack_from("<IIHHHH", view, at)
-        raw, at = _string(view, at + 16)
+        account.structure(at, 16)
+        begun = at + 16
+        raw, at = _string(view, begun)
+        if is_text(raw):
+            account.structure(begun, at - begun)
         member = Member(
             name=name_of(raw, "utf-8" if attributes & _UTF8_NAME else "cp1252").replace("\\", "/"),
             size=size,
             modified=dos_time(date, time),
         )
-        yield _entry(member, start, index, solids)
-    (end,) = struct.unpack_from("<I", view, 8)
-    yield from trailing(view, max(36, end))
+        yield member, start, index
+
+
+def _slack(solids: list[tuple[_Folder, Solid]], reached: list[int]) -> Iterator[Entry]:
+    """What a folder holds behind its last file: programs decompress it, and no file has it."""
+    for index, (folder, solid) in enumerate(solids):
+        if not folder.blocks or folder.method & 15 not in _METHODS:
+            continue
+        rest = solid.size - reached[index]
+        if not solid.damaged and rest >= MIN_GAP_BYTES:
+            member = Member(name=f"slack of folder {index}", size=rest, kind="slack")
+            yield Entry(member, lambda _passwords, s=solid, r=reached[index], n=rest: s.part(r, n))  # type: ignore[misc]
 
 
 def _entry(member: Member, start: int, index: int, solids: list[tuple[_Folder, Solid]]) -> Entry:
@@ -93,9 +126,9 @@ def _string(view: memoryview, at: int) -> tuple[bytes, int]:
     return head, at + len(head) + 1
 
 
-def _chunks(view: memoryview, folder: _Folder, reserve: int) -> Callable[[], Chunks]:
+def _chunks(view: memoryview, folder: _Folder, reserve: int, account: Account) -> Callable[[], Chunks]:
     def chunks() -> Chunks:
-        blocks = _blocks(view, folder, reserve)
+        blocks = _blocks(view, folder, reserve, account)
         method, parameters = folder.method & 15, folder.method >> 8 & 31
         if method == 0:
             return (block.data for block in blocks)
@@ -110,7 +143,7 @@ def _chunks(view: memoryview, folder: _Folder, reserve: int) -> Callable[[], Chu
     return chunks
 
 
-def _blocks(view: memoryview, folder: _Folder, reserve: int) -> Iterator[_Block]:
+def _blocks(view: memoryview, folder: _Folder, reserve: int, account: Account) -> Iterator[_Block]:
     at = folder.offset
     for _ in range(folder.blocks):
         if at + 8 > len(view):
@@ -124,6 +157,8 @@ def _blocks(view: memoryview, folder: _Folder, reserve: int) -> Iterator[_Block]
             raise BadArchive(Reason.CORRUPT, f"the block at offset {at} claims {size} bytes")
         if checksum and checksum != _xor(data) ^ _xor(bytes(view[at + 4 : start])):
             raise BadArchive(Reason.CORRUPT, f"the block at offset {at} has a wrong checksum")
+        account.structure(at, 8)
+        account.child(start, packed)
         yield _Block(data, size)
         at = start + packed
 
@@ -189,4 +224,4 @@ def _end(view: memoryview, offset: int) -> int:
     return min(len(view), offset + number(view, offset + 8, 4))
 
 
-FORMATS = (Format("cab", lambda source: read_cab(source.view, source.job), (Mark(b"MSCF"),), _begins, _end),)
+FORMATS = (Format("cab", read_cab, (Mark(b"MSCF"),), _begins, _end),)

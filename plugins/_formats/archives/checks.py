@@ -43,6 +43,8 @@ def checked(chunks: Chunks, running: Running, expected: int, size: int) -> Chunk
         yield chunk
     if seen < size:
         raise BadArchive(Reason.TRUNCATED, f"{seen} of {size} bytes are there")
+    if seen > size:
+        raise BadArchive(Reason.CORRUPT, f"{seen} bytes came out where {size} are listed")
     if value != expected:
         raise BadArchive(Reason.CORRUPT, "the checksum does not hold")
 

@@ -16,12 +16,16 @@ from .entry import Entry
 
 
 class Source(NamedTuple):
-    """An archive to open: its bytes, the job it belongs to, the passwords to try."""
+    """An archive to open: its bytes, the job it belongs to, the passwords to try.
+
+    `guesses` are further ones, for readers that know a wrong one at once.
+    """
 
     view: memoryview
     payload: Payload
     job: Job
     passwords: Sequence[str]
+    guesses: Sequence[str] = ()
 
     @property
     def account(self) -> Account:

@@ -7,12 +7,11 @@ from plugins._formats.filetype import identify
 from .declare import Format, unchecked
 from .readers import FORMATS
 from .singles import LZ4_LEGACY_MAGIC, is_brotli
+from .zip_directory import has_end
 
 _ZIPS = frozenset({"zip", "docx", "xlsx", "pptx", "ooxml", "odf", "epub", "jar", "apk"})
 _ALIASES = frozenset({"ar", "deb", "lz4", "lz4-legacy"})
 """Labels of one reader each two."""
-_EOCD = b"PK\x05\x06"
-_EOCD_WITHIN = 22 + 65_535 + 4_096
 _PROGRAMS = frozenset({"pe", "elf", "macho", "mz"})
 _UPX = b"UPX!"
 _UPX_WITHIN = 8_192
@@ -48,7 +47,7 @@ def detect(view: memoryview, name: str = "", asked: frozenset[str] = frozenset()
         return "lz4-legacy"
     if label in FORMATS:
         return label
-    if bytes(view[-_EOCD_WITHIN:]).rfind(_EOCD) >= 0:
+    if has_end(view):
         return "zip"
     if label in _PROGRAMS and _packed_with_upx(view):
         return "upx"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stoq_core.errors import Reason
 
-from .declare import Format
+from .declare import Format, Source
 from .entry import BadArchive, Entry, Member
 from .extents import Image
 
@@ -17,9 +17,12 @@ _MAX_PARTITIONS = 256
 _MAX_LOGICAL = 64
 
 
-def read_disk(view: memoryview) -> Iterator[Entry]:
-    """A member a partition, named by its number and type; one past the end is `truncated`."""
-    image = Image(view)
+def read_disk(source: Source) -> Iterator[Entry]:
+    """A member a partition, named by its number and type; one past the end is `truncated`.
+
+    Boot code and what stands between partitions is left to the account.
+    """
+    view, image = source.view, Image(source.view, source.account)
     for sector in (512, 4096):
         if bytes(view[sector : sector + 8]) == b"EFI PART":
             yield from _gpt(image, sector)
@@ -29,11 +32,14 @@ def read_disk(view: memoryview) -> Iterator[Entry]:
 
 def _gpt(image: Image, sector: int) -> Iterator[Entry]:
     header = image.at(sector, 92)
+    image.account.structure(sector, 92)
+    image.account.structure(0x1BE, 66)
     table_at, count, size = struct.unpack_from("<QII", header, 72)
     if not 128 <= size <= 4096:
         raise BadArchive(Reason.CORRUPT, f"partition entries of {size} bytes do not exist")
     for n in range(min(count, _MAX_PARTITIONS)):
         row = image.at(table_at * sector + n * size, 128)
+        image.account.structure(table_at * sector + n * size, 128)
         first, last = struct.unpack_from("<QQ", row, 32)
         if any(row[:16]) and last >= first:
             name = row[56:128].decode("utf-16-le", "replace").partition("\0")[0]
@@ -52,6 +58,7 @@ def _mbr(image: Image) -> Iterator[Entry]:
 
 def _rows(image: Image, sector: int) -> list[tuple[int, int, int]]:
     raw = image.at(sector * 512, 512)
+    image.account.structure(sector * 512 + 446, 66)
     rows = (struct.unpack_from("<4xB3xII", raw, 446 + 16 * n) for n in range(4))
     return [(kind, start, size) for kind, start, size in rows if kind and size]
 
@@ -77,4 +84,4 @@ def _partition(image: Image, number: int, name: str, start: int, size: int) -> E
     return image.entry(Member(name=f"{title}.img", size=size, method="stored"), [(start, size)])
 
 
-FORMATS = (Format("disk", lambda source: read_disk(source.view)),)
+FORMATS = (Format("disk", read_disk),)

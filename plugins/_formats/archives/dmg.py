@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from stoq_core.account import Account
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
@@ -90,9 +91,13 @@ def _runs(table: bytes, data_at: int) -> list[Run]:
     return runs
 
 
-def read_dmg(view: memoryview, partitions: list[Partition]) -> Iterator[Entry]:
+def read_dmg(source: Source, partitions: list[Partition]) -> Iterator[Entry]:
     """A partition that holds anything is a member, its file system is opened as a child of its own."""
-    image = Image(view)
+    view, account = source.view, source.account
+    image = Image(view, account)
+    plist_at, plist_size = struct.unpack_from(">QQ", bytes(view[-_TRAILER_BYTES:]), 216)
+    account.structure(plist_at, plist_size)
+    account.structure(len(view) - _TRAILER_BYTES, _TRAILER_BYTES)
     for partition in partitions:
         if all(run.kind in _HOLES for run in partition.runs):
             continue
@@ -106,7 +111,7 @@ def read_dmg(view: memoryview, partitions: list[Partition]) -> Iterator[Entry]:
             message = f"{member.name}: chunks are used again and again"
             yield Entry(member, lambda _passwords, m=message: refuse(Reason.RATIO, m))  # type: ignore[misc]
             continue
-        yield Entry(member, lambda _passwords, p=partition: _chunks(view, p))  # type: ignore[misc]
+        yield Entry(member, lambda _passwords, p=partition: _chunks(view, p, account))  # type: ignore[misc]
 
 
 def _method(partition: Partition) -> str:
@@ -114,7 +119,7 @@ def _method(partition: Partition) -> str:
     return "+".join(sorted(_METHODS.get(kind, f"{kind:#x}") for kind in kinds))
 
 
-def _chunks(view: memoryview, partition: Partition) -> Chunks:
+def _chunks(view: memoryview, partition: Partition, account: Account) -> Chunks:
     at = 0
     for run in partition.runs:
         if run.start != at:
@@ -123,6 +128,7 @@ def _chunks(view: memoryview, partition: Partition) -> Chunks:
             yield from zeros(run.size)
         else:
             yield from _run(view, run)
+            account.child(run.offset, run.packed)
         at += run.size
 
 
@@ -186,7 +192,7 @@ def _read(source: Source) -> Iterator[Entry]:
     partitions = dmg_partitions(source.view)
     if any(run.kind == LZFSE for partition in partitions for run in partition.runs):
         return read_by_7z(source.job, source.payload, "dmg", source.passwords)
-    return read_dmg(source.view, partitions)
+    return read_dmg(source, partitions)
 
 
 FORMATS = (Format("dmg", _read, (Mark(b"encrcdsa"),)),)  # others are known by their end alone

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import msgspec
 
+from stoq_core.body import Body
 from stoq_core.errors import PluginError, Reason
 from stoq_core.limits import KiB, MiB
 
@@ -31,14 +32,29 @@ class Member(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 Chunks = Iterator[bytes | memoryview]
+Decoding = Generator[bytes, None, int]
+"""Plain bytes; returns how many packed ones were taken."""
+FREE_BYTES = 32
+"""What a format leaves free and is no longer holds no file, packed or not."""
+_MAX_TEXT_BYTES = 1_024
+_UNREADABLE = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
 
 
 class Entry(msgspec.Struct):
-    """A member and, for files, how to read it; `open` takes the passwords to try."""
+    """A member and how to read it, if it has bytes at all; `open` takes the passwords to try.
+
+    `packed` bytes from `offset` on are what it is made of: whoever reads it claims them, as the child that
+    it gives or as unread. Readers that find out while reading claim for themselves and leave it 0.
+    A way of reading that may end before its data do appends to `taken` how many bytes it took.
+    `contradicts` says what else another record of the archive makes of these bytes.
+    """
 
     member: Member
-    open: Callable[[Sequence[str]], Chunks] | None = None
+    open: Callable[[Sequence[str]], Chunks | Body] | None = None
     offset: int | None = None
+    packed: int = 0
+    taken: list[int] = []
+    contradicts: str = ""
 
 
 class BadArchive(PluginError):
@@ -70,18 +86,23 @@ def timestamp(seconds: float) -> str | None:
         return None
 
 
-def trailing(view: memoryview, at: int) -> Iterator[Entry]:
-    """What stands behind an archive's end mark, past the zeros that pad it, as one more member."""
-    while at < len(view):
-        chunk = bytes(view[at : at + CHUNK_BYTES])
-        zeros = len(chunk) - len(chunk.lstrip(b"\0"))
-        at += zeros
-        if zeros < len(chunk):
-            break
-    data = view[at:]
-    if len(data):
-        member = Member(name="trailing", size=len(data), method="stored")
-        yield Entry(member, lambda _passwords: sliced(data), at)
+def is_text(raw: bytes | memoryview, most: int = _MAX_TEXT_BYTES) -> bool:
+    """True for what a person may have written, such as a name: short, without control bytes.
+
+    Packed data of more than `FREE_BYTES` have some. Text stands in the payload as it is, where it is seen.
+    """
+    data = bytes(raw[: most + 1])
+    return len(data) <= most and len(data.translate(None, _UNREADABLE)) == len(data)
+
+
+def is_field(raw: bytes) -> bool:
+    """True for texts, ended or padded with zeros, or for too little to hide anything in."""
+    return len(raw.strip(b"\0")) <= 8 or is_text(raw.replace(b"\0", b""))
+
+
+def stored(member: Member, data: memoryview, offset: int) -> Entry:
+    """A member whose bytes stand in the payload as they are."""
+    return Entry(member, lambda _passwords: sliced(data), offset, len(data))
 
 
 def sliced(view: memoryview) -> Chunks:
@@ -90,7 +111,42 @@ def sliced(view: memoryview) -> Chunks:
         yield view[at : at + CHUNK_BYTES]
 
 
+def chunks_of(content: Chunks | Body) -> Chunks:
+    """Bytes in chunks, however an entry gave them."""
+    return sliced(content.view()) if isinstance(content, Body) else content
+
+
+def counted(decoding: Decoding, taken: list[int]) -> Chunks:
+    """The plain bytes; `taken` gets how many packed ones they were made of, once all are out."""
+    taken.append((yield from decoding))
+
+
 def refuse(reason: Reason, message: str) -> Chunks:
     """No bytes but a reason."""
     raise BadArchive(reason, message)
     yield b""
+
+
+def find(view: memoryview, mark: bytes, start: int) -> int:
+    """Where `mark` next stands, or -1; searched piece by piece, so that nothing large is copied."""
+    step = 4_096
+    while start < len(view):
+        at = bytes(view[start : start + step + len(mark) - 1]).find(mark)
+        if at >= 0:
+            return start + at
+        start += step
+        step = min(4 * CHUNK_BYTES, 2 * step)
+    return -1
+
+
+def behind_zeros(view: memoryview, at: int) -> int:
+    """The first byte from `at` on that is not zero, or the end."""
+    step = 512
+    while at < len(view):
+        chunk = bytes(view[at : at + step])
+        rest = chunk.lstrip(b"\0")
+        at += len(chunk) - len(rest)
+        if rest:
+            break
+        step = min(CHUNK_BYTES, 2 * step)
+    return at

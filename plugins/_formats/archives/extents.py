@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from stoq_core.account import Account
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
@@ -20,8 +21,9 @@ _SPARE_BYTES = MiB
 class Image:
     """One image whose directories name ranges; counts what they name."""
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, account: Account) -> None:
         self.view = view
+        self.account = account
         self._named = self._walked = 0
         self._earlier: set[tuple[Extent, ...]] = set()
         self._current: set[tuple[Extent, ...]] = set()
@@ -71,6 +73,7 @@ class Image:
                 continue
             data = self.view[offset : offset + size]
             yield from sliced(data)
+            self.account.child(offset, size)
             if len(data) < size:
                 raise BadArchive(Reason.TRUNCATED, f"the image ends {size - len(data)} bytes too early")
 

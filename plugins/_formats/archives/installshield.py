@@ -10,10 +10,11 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 
+from stoq_core.account import Account
 from stoq_core.errors import Reason
 
-from .declare import Format, Mark, number
-from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, trailing
+from .declare import Format, Mark, Source, number
+from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, is_field, name_of, sliced
 from .singles import inflated_parts
 
 _MARK = b"InstallShield\0"
@@ -28,32 +29,37 @@ _PLAIN = re.compile(rb"([^\0-\x1f]{1,260})\0([^\0-\x1f]{1,260})\0\d{1,5}(?:\.\d{
 _PLAIN_BYTES = 600
 
 
-def read_installshield(view: memoryview) -> Iterator[Entry]:
+def read_installshield(source: Source) -> Iterator[Entry]:
     """The files with the mark, which are encoded by their names; or those that stand plain behind theirs."""
+    view, account = source.view, source.account
     at = bytes(view[:_MARK_WITHIN]).find(_MARK)
-    yield from _encoded(view, at) if at >= 0 else _plain(view)
+    yield from _encoded(view, at, account) if at >= 0 else _plain(view, account)
 
 
-def _plain(view: memoryview) -> Iterator[Entry]:
+def _plain(view: memoryview, account: Account) -> Iterator[Entry]:
     """Name, path, version and size as text, each with its zero, and the bytes; once a file."""
     at = 0
     while (found := _PLAIN.match(bytes(view[at : at + _PLAIN_BYTES]))) is not None:
         start, size = at + found.end(), int(found[3])
+        account.structure(at, found.end())
         name = name_of(found[2], "cp1252").replace("\\", "/")
         content = view[start : start + size]
         yield _entry(Member(name=name, size=size, method="stored"), content, sliced, start)
         at = start + size
-    yield from trailing(view, at)
 
 
-def _encoded(view: memoryview, at: int) -> Iterator[Entry]:
+def _encoded(view: memoryview, at: int, account: Account) -> Iterator[Entry]:
     (count,) = struct.unpack_from("<H", bytes(view[at + len(_MARK) : at + len(_MARK) + 2]).ljust(2, b"\0"))
+    account.structure(at, _HEADER_BYTES)
     at += _HEADER_BYTES
     for n in range(count):
         if at + _RECORD.size > len(view):
             raise BadArchive(Reason.TRUNCATED, f"the file ends before {count - n} of {count} files")
         raw, flags, _, size = _RECORD.unpack_from(view, at)
         name, start = raw.partition(b"\0")[0], at + _RECORD.size
+        account.structure(at + 260, _RECORD.size - 260)
+        if is_field(raw):
+            account.structure(at, 260)
         content = view[start : start + size]
         member = Member(name=name_of(name, "cp1252").replace("\\", "/"), size=size, method=f"type {flags}")
 
@@ -62,7 +68,6 @@ def _encoded(view: memoryview, at: int) -> Iterator[Entry]:
 
         yield _entry(member, content, chunks, start)
         at = start + size
-    yield from trailing(view, at)
 
 
 def _entry(member: Member, content: memoryview, chunks: Callable[[memoryview], Chunks], start: int) -> Entry:
@@ -71,7 +76,7 @@ def _entry(member: Member, content: memoryview, chunks: Callable[[memoryview], C
         if len(content) < member.size:
             raise BadArchive(Reason.TRUNCATED, f"{len(content)} of {member.size} bytes are there")
 
-    return Entry(member, opened, start)
+    return Entry(member, opened, start, len(content))
 
 
 def _decoded(content: memoryview, name: bytes, flags: int) -> Chunks:
@@ -110,4 +115,4 @@ def _begins(view: memoryview, offset: int) -> bool:
     )
 
 
-FORMATS = (Format("installshield", lambda source: read_installshield(source.view), (Mark(_MARK),), _begins),)
+FORMATS = (Format("installshield", read_installshield, (Mark(_MARK),), _begins),)

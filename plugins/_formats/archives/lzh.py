@@ -9,9 +9,21 @@ from collections.abc import Iterator
 from stoq_core.errors import Reason
 
 from .checks import checked, crc16
-from .declare import Format, Mark
+from .declare import Format, Mark, Source
 from .dostime import dos_time, filetime
-from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse, sliced, timestamp, trailing
+from .entry import (
+    FREE_BYTES,
+    BadArchive,
+    Chunks,
+    Entry,
+    Member,
+    counted,
+    is_field,
+    name_of,
+    refuse,
+    sliced,
+    timestamp,
+)
 from .lzhuf import lzhuf
 
 _STORED = frozenset({"-lh0-", "-lz4-", "-pm0-"})
@@ -30,6 +42,7 @@ class _Header:
         if at + 21 > len(view):
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a header")
         self.name = self.folder = b""
+        self.odd: list[tuple[int, int]] = []
         self.mode: int | None = None
         self.modified: str | None = None
         self.method = bytes(view[at + 2 : at + 7]).decode("latin-1")
@@ -54,8 +67,13 @@ class _Header:
         self.modified = dos_time(date, time)
         length = view[at + 21]
         self.name = bytes(view[at + 22 : at + 22 + length])
+        if not is_field(self.name):
+            self.odd.append((at + 22, length))
         (self.crc,) = struct.unpack_from("<H", view, at + 22 + length)
+        begun = at + 24 + length
         if self.level == 0:
+            if end - begun > FREE_BYTES:
+                self.odd.append((begun, end - begun))
             return end
         (following,) = struct.unpack_from("<H", view, end - 2)
         after = self._extensions(view, end, following, 2)
@@ -84,7 +102,10 @@ class _Header:
         while size:
             if size <= width or at + size > len(view) or at + size - begun > _MAX_HEADER_BYTES:
                 raise BadArchive(Reason.TRUNCATED, "the archive ends within a header")
-            self._extension(view[at], bytes(view[at + 1 : at + size - width]))
+            data = bytes(view[at + 1 : at + size - width])
+            if len(data) > FREE_BYTES and not is_field(data.replace(b"\xff", b"/")):
+                self.odd.append((at + 1, len(data)))
+            self._extension(view[at], data)
             at += size
             size = int.from_bytes(view[at - width : at], "little")
         return at
@@ -101,6 +122,14 @@ class _Header:
         elif kind == 0x41 and len(data) >= 24:
             self.modified = filetime(int.from_bytes(data[8:16], "little")) or self.modified
 
+    def known(self, at: int) -> Iterator[tuple[int, int]]:
+        """Ranges of the header that begins at `at` without what is longer than a name."""
+        reached = at
+        for start, size in self.odd:
+            yield reached, start - reached
+            reached = start + size
+        yield reached, self.start - reached
+
     @property
     def path(self) -> bytes:
         """Folder and name; LHA writes FF for the separator."""
@@ -110,21 +139,27 @@ class _Header:
         return (folder + self.name.partition(b"\0")[0]).replace(b"\xff", b"/").replace(b"\\", b"/")
 
 
-def read_lzh(view: memoryview) -> Iterator[Entry]:
-    """Every member up to the byte that ends the archive, and what stands behind it."""
+def read_lzh(source: Source) -> Iterator[Entry]:
+    """Every member with bytes up to the byte that ends the archive."""
+    view, account = source.view, source.account
     at = 0
     while at < len(view) and view[at]:
         header = _Header(view, at)
+        for start, size in header.known(at):
+            account.structure(start, size)
         data = view[header.start : header.start + header.packed]
-        member = _member(header)
-        if member.kind == "file":
-            yield Entry(member, lambda _passwords, h=header, d=data: _opened(d, h), header.start)  # type: ignore[misc]
-        else:
-            yield Entry(member)
+        yield _entry(header, data)
         if len(data) < header.packed:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
         at = header.start + header.packed
-    yield from trailing(view, at)
+    account.structure(at, 1)
+
+
+def _entry(header: _Header, data: memoryview) -> Entry:
+    member, taken = _member(header), list[int]()
+    if member.kind != "file" and not len(data):
+        return Entry(member)
+    return Entry(member, lambda _passwords: _opened(data, header, taken), header.start, len(data), taken)
 
 
 def _member(header: _Header) -> Member:
@@ -144,12 +179,15 @@ def _member(header: _Header) -> Member:
     )
 
 
-def _opened(data: memoryview, header: _Header) -> Chunks:
+def _opened(data: memoryview, header: _Header, taken: list[int]) -> Chunks:
+    if header.method == _DIRECTORY:
+        return sliced(data)
     if header.method in _STORED:
         chunks = sliced(data)
     elif header.method in _CODED:
         window, slots, slot_bits = _CODED[header.method]
-        chunks = lzhuf(data, header.size, window=window, slots=slots, slot_bits=slot_bits)
+        decoding = lzhuf(data, header.size, window=window, slots=slots, slot_bits=slot_bits)
+        chunks = counted(decoding, taken)
     else:
         return refuse(Reason.UNSUPPORTED_METHOD, f"the method {header.method} is not read")
     return checked(chunks, crc16, header.crc, header.size)
@@ -172,7 +210,7 @@ def _begins(view: memoryview, offset: int) -> bool:
 FORMATS = (
     Format(
         "lzh",
-        lambda source: read_lzh(source.view),
+        read_lzh,
         (Mark(b"-lh", 2), Mark(b"-lz", 2), Mark(b"-pm", 2)),
         _begins,
     ),

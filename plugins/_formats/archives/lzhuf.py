@@ -5,13 +5,13 @@ from __future__ import annotations
 from stoq_core.errors import Reason
 
 from .bits import Bits, codes, single
-from .entry import CHUNK_BYTES, BadArchive, Chunks
+from .entry import CHUNK_BYTES, BadArchive, Decoding
 
 _LETTERS = 510
 _LEAST_MATCH = 3
 
 
-def lzhuf(data: memoryview, size: int, *, window: int, slots: int, slot_bits: int) -> Chunks:
+def lzhuf(data: memoryview, size: int, *, window: int, slots: int, slot_bits: int) -> Decoding:
     """`size` bytes out of blocks, each with three tables of its own; before the first stand spaces.
 
     `window` is how far back a match reaches, `slots` how many distance codes there are, and
@@ -31,7 +31,7 @@ class _Decoder:
         self._distances: list[int] = []
         self._out = bytearray(b" " * window)
 
-    def run(self, size: int) -> Chunks:
+    def run(self, size: int) -> Decoding:
         """Decode block by block; what leaves the window is yielded."""
         out, window, left = self._out, self._window, size
         start = len(out)
@@ -48,6 +48,7 @@ class _Decoder:
                 if len(out) > 2 * window + CHUNK_BYTES:
                     del out[: len(out) - window]
                 start = len(out)
+        return -(-self._bits.position // 8)
 
     def _decode(self, symbols: int, most: int) -> int:
         """At most so many symbols until the window holds `most` bytes; how many it took."""
@@ -137,7 +138,7 @@ def _table(lengths: list[int]) -> list[int]:
     return codes(lengths)
 
 
-def fastest(data: memoryview, size: int) -> Chunks:
+def fastest(data: memoryview, size: int) -> Decoding:
     """ARJ's method 4: unary prefixes say how many bits a length and a distance take."""
     bits, out, made = Bits(bytes(data)), bytearray(), 0
     while made < size:
@@ -157,6 +158,7 @@ def fastest(data: memoryview, size: int) -> Chunks:
             yield bytes(out[:CHUNK_BYTES])
             del out[:CHUNK_BYTES]
     yield bytes(out[: len(out) - max(0, made - size)])
+    return -(-bits.position // 8)
 
 
 def _prefixed(bits: Bits, width: int, most: int) -> int:

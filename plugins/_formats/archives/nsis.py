@@ -14,11 +14,10 @@ from typing import NamedTuple
 from stoq_core.errors import Reason
 from stoq_core.job import Job
 from stoq_core.limits import MiB
-from stoq_core.payload import Payload
 
 from .by_tool import read_each_by_7z
-from .declare import Format, Mark, number
-from .entry import CHUNK_BYTES, MAX_DICTIONARY_BYTES, BadArchive, Chunks, Entry, Member, sliced, trailing
+from .declare import Format, Mark, Source, number
+from .entry import CHUNK_BYTES, MAX_DICTIONARY_BYTES, BadArchive, Chunks, Entry, Member, sliced
 from .nsis_names import names_of
 from .solid import Solid
 
@@ -39,22 +38,24 @@ class _Data(NamedTuple):
     solid: bool
 
 
-def read_nsis(payload: Payload, view: memoryview, job: Job) -> Iterator[Entry]:
-    """The script, then each block; what stands behind the data is a member, too."""
+def read_nsis(source: Source) -> Iterator[Entry]:
+    """The script, then each block."""
+    view, job, account = source.view, source.job, source.account
     if len(view) < _FIRST.size:
         raise BadArchive(Reason.TRUNCATED, "the file ends within the installer's first header")
     flags, _, script_bytes, all_bytes = _FIRST.unpack_from(view)
     end = max(_FIRST.size, all_bytes - (0 if flags & _NO_CHECKSUM else 4))
     data = _data(view[_FIRST.size : end], script_bytes)
+    account.structure(0, _FIRST.size)
+    account.child(_FIRST.size, max(_FIRST.size, all_bytes) - _FIRST.size)
     if data.method == "bzip2":  # its own kind, which no library reads
-        yield from read_each_by_7z(job, payload, "nsis")
+        yield from read_each_by_7z(job, source.payload, "nsis")
     elif data.solid:
         yield from _solid(data, job)
     else:
         yield from _blocks(data, job)
     if all_bytes > len(view):
         raise BadArchive(Reason.TRUNCATED, f"{len(view)} of {all_bytes} bytes are there")
-    yield from trailing(view, max(all_bytes, _FIRST.size))
 
 
 def _data(view: memoryview, script_bytes: int) -> _Data:
@@ -231,7 +232,7 @@ def _end(view: memoryview, offset: int) -> int:
 FORMATS = (
     Format(
         "nsis",
-        lambda source: read_nsis(source.payload, source.view, source.job),
+        read_nsis,
         (Mark(b"\xef\xbe\xad\xdeNullsoftInst", 4),),
         end=_end,
     ),

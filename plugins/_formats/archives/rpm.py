@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
-from .declare import Format, Mark
-from .entry import BadArchive, Entry, Member, name_of, sliced
-from .stream import stream_and_rest
+from .declare import Format, Mark, Source
+from .entry import BadArchive, Entry, Member, is_field, name_of, sliced, stored
+from .stream import stream_entries
 
 _LEAD_BYTES = 96
 _HEADER_MAGIC = b"\x8e\xad\xe8\x01"
 _MAX_INDEX = 65_536
 _MAX_STORE_BYTES = 256 * MiB
+_BINARY = 7
+_MOST_DIGEST_BYTES = 64
+_SIGNATURES = frozenset({257, 259, 260, 261, 262, 267, 268, 1002, 1003, 1005, 1006})
 _STRING_TYPES = frozenset({6, 8, 9})
 _NAME, _VERSION, _FORMAT, _COMPRESSOR = 1000, 1001, 1124, 1125
 _SCRIPTS = {
@@ -28,13 +31,22 @@ _COMPRESSED = {
 }  # fmt: skip
 
 
-def read_rpm(view: memoryview) -> Iterator[Entry]:
+def read_rpm(source: Source) -> Iterator[Entry]:
     """The scripts of the main header, then the payload (a cpio, which is opened as a child of its own)."""
+    view, account = source.view, source.account
     at, _ = _header(view, _LEAD_BYTES)
-    at, tags = _header(view, -(-at // 8) * 8)
+    account.structure(0, 10)  # what the lead says; the name that follows is free
+    if is_field(bytes(view[10 : _LEAD_BYTES - 16])):
+        account.structure(10, _LEAD_BYTES - 10)
+    account.structure(_LEAD_BYTES, at - _LEAD_BYTES)
+    begun = -(-at // 8) * 8
+    at, tags = _header(view, begun)
+    account.structure(begun, at - begun)
     for tag, name in _SCRIPTS.items():
         if tags.get(tag):
             yield _script(f"scripts/{name}", tags[tag])
+    for place in (_LEAD_BYTES, begun):
+        yield from _blobs(view, place)
     title = b"-".join(part for part in (tags.get(_NAME, b""), tags.get(_VERSION, b"")) if part)
     data = view[at:]
     method = _COMPRESSED.get(bytes(data[:2]), "stored")
@@ -45,15 +57,31 @@ def read_rpm(view: memoryview) -> Iterator[Entry]:
     if method == "stored" and bytes(data[:5]) != b"07070":
         compressor = name_of(tags.get(_COMPRESSOR, b"unknown"))
         raise BadArchive(Reason.UNSUPPORTED_METHOD, f"the payload is compressed with {compressor!r}")
-    if method == "stored":  # what stands behind a cpio is told by its own reader
-        yield Entry(member, lambda _passwords: sliced(data), at)
+    # what stands behind a plain cpio is told by its own reader
+    if method == "stored":
+        yield stored(member, data, at)
     else:
-        yield from stream_and_rest(data, method, member, at)
+        yield from stream_entries(view, method, member, account, at)
 
 
 def _script(name: str, data: bytes) -> Entry:
     member = Member(name=name, size=len(data), method="stored")
     return Entry(member, lambda _passwords: sliced(memoryview(data)))
+
+
+def _blobs(view: memoryview, at: int) -> Iterator[Entry]:
+    """Tags of bytes that are no signature and longer than a digest."""
+    count, size = struct.unpack_from(">II", view, at + 8)
+    store = at + 16 + 16 * count
+    left = size
+    for n in range(count):
+        tag, kind, offset, length = struct.unpack_from(">IIII", view, at + 16 + 16 * n)
+        if kind == _BINARY and _MOST_DIGEST_BYTES < length <= left and tag not in _SIGNATURES:
+            left -= length
+            data = view[store + offset : min(store + offset + length, store + size)]
+            yield stored(
+                Member(name=f"tag {tag}", size=length, kind="tag", method="stored"), data, store + offset
+            )
 
 
 def _header(view: memoryview, at: int) -> tuple[int, dict[int, bytes]]:
@@ -92,4 +120,4 @@ def _begins(view: memoryview, offset: int) -> bool:
     )
 
 
-FORMATS = (Format("rpm", lambda source: read_rpm(source.view), (Mark(b"\xed\xab\xee\xdb"),), _begins),)
+FORMATS = (Format("rpm", read_rpm, (Mark(b"\xed\xab\xee\xdb"),), _begins),)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .entry import Member, name_of
 
 _SEPARATOR = "----------"
+_HEAD_BYTES = 65_536
 
 
 def parse_listing(output: bytes) -> Iterator[tuple[Member, str, str]]:
@@ -31,6 +33,14 @@ def parse_listing(output: bytes) -> Iterator[tuple[Member, str, str]]:
             fields = {}
     if fields:
         yield _member(fields)
+
+
+def physical_size(output: bytes) -> int:
+    """Where the archive ends in its file, as the listing's head says; 0 where it does not."""
+    head = output[:_HEAD_BYTES].partition(f"\n{_SEPARATOR}\n".encode())[0]
+    found = re.search(rb"^Physical Size = (\d{1,18})$", head, re.MULTILINE)
+    offset = re.search(rb"^Offset = (\d{1,18})$", head, re.MULTILINE)
+    return int(found[1]) + (int(offset[1]) if offset else 0) if found else 0
 
 
 def _member(fields: dict[str, str]) -> tuple[Member, str, str]:

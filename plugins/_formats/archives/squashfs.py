@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from stoq_core.account import Account
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
@@ -13,6 +14,7 @@ from .by_tool import read_by_7z
 from .declare import Format, Mark, Source, number
 from .entry import BadArchive, Chunks, Entry, Member, name_of, timestamp
 from .extents import zeros
+from .folders import Folder, walk
 from .singles import inflated
 from .stream import decompressed
 
@@ -22,7 +24,8 @@ _MAX_META_BYTES = 128 * MiB
 _MAX_READ_BYTES = 512 * MiB
 """Of metadata altogether: many entries may name the same large inode or folder."""
 _MAX_FOLDERS = 50_000
-_MAX_DEPTH = 64
+_SUPERBLOCK_BYTES = 96
+_HAS_OPTIONS = 0x400
 _NO_FRAGMENT = 0xFFFFFFFF
 _RAW_BLOCK = 1 << 24
 _KINDS = {1: "directory", 2: "file", 3: "symlink", 4: "device", 5: "device", 6: "fifo", 7: "socket"}
@@ -49,37 +52,34 @@ def squashfs_method(view: memoryview) -> str | None:
     return _COMPRESSORS.get(method) if major == 4 else None
 
 
-def read_squashfs(view: memoryview, method: str) -> Iterator[Entry]:
+def read_squashfs(source: Source, method: str) -> Iterator[Entry]:
     """Every file, folder, link and device below the root."""
-    if len(view) < 96:
+    view = source.view
+    if len(view) < _SUPERBLOCK_BYTES:
         raise BadArchive(Reason.TRUNCATED, "the image ends within the superblock")
-    image = _Squashfs(view, method)
+    image = _Squashfs(view, method, source.account)
     (root,) = struct.unpack_from("<Q", view, 32)
-    seen = set[int]()
-    waiting = [("", root, 0)]
-    while waiting:
-        path, reference, depth = waiting.pop()
-        if reference in seen:
-            continue
-        seen.add(reference)
-        if len(seen) > _MAX_FOLDERS or depth > _MAX_DEPTH:
-            raise BadArchive(Reason.TOO_MANY_PAYLOADS, "the image has too many folders, or they are too deep")
-        below = []
-        for name, child in image.folder(image.inode(reference)):
+
+    def content(folder: Folder[int]) -> Iterator[Entry | Folder[int]]:
+        for name, child in image.folder(image.inode(folder.key)):
             inode = image.inode(child)
-            yield image.entry(path + name, inode)
+            yield image.entry(folder.path + name, inode)
             if inode.kind == "directory":
-                below.append((f"{path}{name}/", child, depth + 1))
-        waiting += reversed(below)
+                yield Folder(f"{folder.path}{name}/", child)
+
+    yield from walk(root, content, _MAX_FOLDERS)
+    yield from image.tables()
 
 
 class _Squashfs:
     """The image's tables; every metadata block is decompressed once, up to 128 MiB altogether."""
 
-    def __init__(self, view: memoryview, method: str) -> None:
+    def __init__(self, view: memoryview, method: str, account: Account) -> None:
         self._view, self._method = view, method
         (self._block,) = struct.unpack_from("<I", view, 12)
         (self._fragments,) = struct.unpack_from("<I", view, 16)
+        self._account = account
+        account.structure(0, _SUPERBLOCK_BYTES)
         self._inodes, self._folders, self._fragment_table = struct.unpack_from("<QQQ", view, 64)
         self._meta: dict[int, tuple[bytes, int]] = {}
         self._meta_left = _MAX_META_BYTES
@@ -119,6 +119,7 @@ class _Squashfs:
             if self._meta_left < 0:
                 raise BadArchive(Reason.TOO_MANY_BYTES, "the image has more metadata than is read")
             self._meta[at] = plain, at + 2 + len(data)
+            self._account.structure(at, 2 + len(data))
         return self._meta[at]
 
     def _meta_bytes(self, at: int, offset: int, size: int) -> bytes:
@@ -190,6 +191,44 @@ class _Squashfs:
         )
         return Entry(member, (lambda _passwords: self._file(inode)) if inode.kind == "file" else None)
 
+    def tables(self) -> Iterator[Entry]:
+        """Claim what the folders do not lead to (superblock, 24 to 96); extended attributes are a member."""
+        flags, ids = struct.unpack_from("<HH", self._view, 24)
+        id_at, xattr_at = struct.unpack_from("<QQ", self._view, 48)
+        (exports_at,) = struct.unpack_from("<Q", self._view, 88)
+        (inodes,) = struct.unpack_from("<I", self._view, 4)
+        if flags & _HAS_OPTIONS:
+            self._meta_block(_SUPERBLOCK_BYTES)
+        for at, size in (
+            (id_at, 4 * ids),
+            (exports_at, 8 * inodes),
+            (self._fragment_table, 16 * self._fragments),
+        ):
+            if at < len(self._view):
+                self._table(at, size)
+        if xattr_at + 16 <= len(self._view):
+            start, count = struct.unpack_from("<QI", self._view, xattr_at)
+            self._account.structure(xattr_at, 16)
+            first = self._table(xattr_at + 16, 16 * count)
+            pairs = b"".join(self._blocks(start, first))
+            yield Entry(
+                Member(name="xattrs", size=len(pairs), kind="xattrs"), lambda _passwords: iter((pairs,))
+            )
+
+    def _table(self, at: int, size: int) -> int:
+        """Claim a table's list of blocks and each of them; where the first one is."""
+        count = -(-size // _META_BYTES)
+        starts = struct.unpack(f"<{count}Q", bytes(self._view[at : at + 8 * count]))
+        self._account.structure(at, 8 * count)
+        for start in starts:
+            self._meta_block(start)
+        return min(starts, default=at)
+
+    def _blocks(self, at: int, end: int) -> Iterator[bytes]:
+        while at < end:
+            plain, at = self._meta_block(at)
+            yield plain
+
     def _file(self, inode: _Inode) -> Chunks:
         at, left = inode.start, inode.size
         for word in inode.blocks:
@@ -201,6 +240,7 @@ class _Squashfs:
                 if len(data) < size:
                     raise BadArchive(Reason.TRUNCATED, "the image ends within a file")
                 plain = bytes(data) if word & _RAW_BLOCK else self._decode(data, self._block)
+                self._account.child(at, size)
                 if len(plain) != expected:
                     raise BadArchive(Reason.CORRUPT, f"a block of {expected} bytes gives {len(plain)}")
                 yield plain
@@ -224,6 +264,7 @@ class _Squashfs:
             data = self._view[start : start + size]
             if len(data) < size:
                 raise BadArchive(Reason.TRUNCATED, "the image ends within a fragment")
+            self._account.child(start, size)
             while len(self._recent) >= 8:
                 del self._recent[next(iter(self._recent))]
             self._recent[index] = bytes(data) if word & _RAW_BLOCK else self._decode(data, self._block)
@@ -235,7 +276,7 @@ def _read(source: Source) -> Iterator[Entry]:
     method = squashfs_method(source.view)
     if method is None:
         return read_by_7z(source.job, source.payload, "squashfs", source.passwords)
-    return read_squashfs(source.view, method)
+    return read_squashfs(source, method)
 
 
 def _begins(view: memoryview, offset: int) -> bool:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from stoq_core.account import Account
 from stoq_core.errors import Reason
 
+from . import gzip_members
 from .declare import Check, Format, Mark, Reader, number
-from .entry import (
-    CHUNK_BYTES,
-    MAX_DICTIONARY_BYTES,
-    BadArchive,
-    Chunks,
-    Entry,
-    Member,
-    name_of,
-    sliced,
-    timestamp,
-)
+from .entry import CHUNK_BYTES, MAX_DICTIONARY_BYTES, BadArchive, Decoding, Entry, Member, behind_zeros
 
 _ZSTD_WINDOW_LOG = 28  # 256 MiB
+_FIRST_STEP_BYTES = 4_096
+_MOST_PARTS = 16
 _SUFFIXES = {
     ".tgz": ".tar", ".taz": ".tar", ".tbz": ".tar", ".tbz2": ".tar", ".txz": ".tar", ".tlz": ".tar",
     ".tzst": ".tar", ".svgz": ".svg", ".gz": "", ".bz2": "", ".xz": "", ".lzma": "", ".zst": "",
@@ -30,26 +24,28 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
-def read_stream(view: memoryview, kind: str, outer_name: str) -> Iterator[Entry]:
+def read_stream(view: memoryview, kind: str, outer_name: str, account: Account) -> Iterator[Entry]:
     """The one member of a compressed stream; concatenated streams are one member, as their tools do."""
     member = Member(name=inner_name(outer_name), method=kind)
     if kind == "gzip":
-        _gzip_facts(view, member)
-    yield from stream_and_rest(view, kind, member)
+        header = gzip_members.header_at(view, 0)
+        member.name, member.modified = header.name or member.name, header.modified
+    yield from stream_entries(view, kind, member, account)
 
 
-def stream_and_rest(view: memoryview, kind: str, member: Member, at: int = 0) -> Iterator[Entry]:
-    """What a stream holds as `member`, then what stands behind it; `at` is where the view begins."""
-    ended: list[int] = []
+def stream_entries(
+    view: memoryview, kind: str, member: Member, account: Account, at: int = 0
+) -> Iterator[Entry]:
+    """What the streams from `at` on hold, as `member`; what is none of them stays unclaimed.
 
-    def chunks(_passwords: Sequence[str]) -> Chunks:
-        return _decompressed(view, _DECODERS[kind], ended)
-
-    yield Entry(member, chunks, at or None)
-    rest = view[ended[0] :] if ended else view[:0]
-    if any(rest):  # what stands behind the last stream is not part of it, so it is scanned by itself
-        behind = Member(name="trailing", size=len(rest), method="stored")
-        yield Entry(behind, lambda _passwords: sliced(rest), at + ended[0])
+    Programs that read only one stream see another file: a few are members by themselves, too.
+    """
+    streams: list[tuple[int, int]] = []
+    yield Entry(member, lambda _passwords: _claimed(view, kind, account, at, streams), at or None)
+    if 2 <= len(streams) <= _MOST_PARTS:
+        for n, (start, end) in enumerate(streams):
+            part = Member(name=f"{member.name}.part{n + 1}", kind="part", method=kind)
+            yield Entry(part, lambda _passwords, v=view[start:end]: decompressed(v, kind), start)  # type: ignore[misc]
 
 
 def inner_name(outer: str) -> str:
@@ -61,24 +57,54 @@ def inner_name(outer: str) -> str:
     return f"{base}.out" if base else "content"
 
 
-def _gzip_facts(view: memoryview, member: Member) -> None:
-    """FNAME and MTIME of the first header (RFC 1952, 2.3)."""
-    head = bytes(view[:8192])
-    if len(head) < 10:
-        return
-    flags, at = head[3], 10
-    seconds = int.from_bytes(head[4:8], "little")
-    member.modified = timestamp(seconds) if seconds else None
-    if flags & 4:
-        at += 2 + int.from_bytes(head[at : at + 2], "little")
-    if flags & 8:
-        raw, end, _ = head[at:].partition(b"\0")
-        if raw and end:
-            member.name = name_of(raw, "latin-1")
+def decompressed(view: memoryview, kind: str) -> Decoding:
+    """The plain bytes of streams within another format; what stands behind them is not looked at."""
+    return _claimed(view, kind, Account(len(view)), 0, [])
 
 
-def _gzip() -> Any:
-    return zlib.decompressobj(31)
+def _claimed(
+    view: memoryview, kind: str, account: Account, at: int, streams: list[tuple[int, int]]
+) -> Decoding:
+    """The plain bytes of all streams; each is claimed with its end, the one that breaks off as unread."""
+    problem: BadArchive | None = None
+    end = at
+    begun = _behind_skippable(view, at, kind, account)
+    try:
+        while 0 <= begun < len(view):
+            if kind == "gzip":
+                end, damage = yield from gzip_members.member(view, begun, account)
+                problem = problem or damage
+            else:
+                end = yield from _one_stream(view, begun, _DECODERS[kind])
+                account.child(begun, end - begun)
+            streams.append((begun, end))
+            begun = _next_start(view, end, kind, account)
+    except BadArchive:
+        account.unread(begun, len(view) - begun)
+        raise
+    if problem is not None:
+        raise problem
+    return end
+
+
+def _one_stream(view: memoryview, at: int, make: Callable[[], Any]) -> Decoding:
+    """One stream's bytes, at most a chunk a step; returns where it ends.
+
+    It is fed more and more at once: a file of many short streams costs no more than one long one.
+    """
+    decoder, step = make(), _FIRST_STEP_BYTES
+    while True:
+        data = bytes(view[at : at + step])
+        at += len(data)
+        step = min(CHUNK_BYTES, 2 * step)
+        out = _step(decoder, data)
+        while out:
+            yield out
+            out = b"" if decoder.eof else _step(decoder, b"")
+        if decoder.eof:
+            return at - len(decoder.unused_data or b"")  # lz4 says None for nothing
+        if not data:
+            raise BadArchive(Reason.TRUNCATED, "the compressed data ends in the middle")
 
 
 def _bzip2() -> Any:
@@ -109,48 +135,18 @@ def _lz4() -> Any:
 
 
 _DECODERS: dict[str, Callable[[], Any]] = {
-    "gzip": _gzip, "bzip2": _bzip2, "xz": _lzma, "lzma": _lzma, "zstd": zstd_decoder, "lz4": _lz4,
+    "bzip2": _bzip2, "xz": _lzma, "lzma": _lzma, "zstd": zstd_decoder, "lz4": _lz4,
 }  # fmt: skip
 _STARTS = {
-    _gzip: (b"\x1f\x8b",), _bzip2: (b"BZh",), _lzma: (b"\xfd7zXZ\x00",), zstd_decoder: (b"\x28\xb5\x2f\xfd",),
-    _lz4: (b"\x04\x22\x4d\x18",),
+    "gzip": (b"\x1f\x8b\x08",), "bzip2": (b"BZh",), "xz": (b"\xfd7zXZ\x00",), "lzma": (),
+    "zstd": (b"\x28\xb5\x2f\xfd",), "lz4": (b"\x04\x22\x4d\x18",),
 }  # fmt: skip
-
-
-def decompressed(view: memoryview, kind: str) -> Chunks:
-    """The plain bytes of a stream within another format; what stands behind it is not looked at."""
-    return _decompressed(view, _DECODERS[kind], [])
-
-
-def _decompressed(view: memoryview, make: Callable[[], Any], ended: list[int]) -> Chunks:
-    """Decompress stream after stream, at most a chunk of output a step; `ended` gets where that was."""
-    decoder, at = make(), 0
-    while True:
-        data = b"" if at >= len(view) else bytes(view[at : at + CHUNK_BYTES])
-        at += len(data)
-        out = _step(decoder, data)
-        while out:
-            yield out
-            out = b"" if decoder.eof else _step(decoder, b"")
-        if decoder.eof:
-            at -= len(decoder.unused_data or b"")  # lz4 says None for nothing
-            following = _next_start(view, at, _STARTS[make])
-            if following < 0:
-                ended.append(at)
-                return
-            at = following
-            decoder = make()
-        elif not data and at >= len(view):
-            raise BadArchive(Reason.TRUNCATED, "the compressed data ends in the middle")
+_WITH_SKIPPABLE = frozenset({"zstd", "lz4"})
 
 
 def _step(decoder: Any, data: bytes) -> bytes:
-    tail = getattr(decoder, "unconsumed_tail", b"")
     try:
-        if hasattr(decoder, "unconsumed_tail"):
-            made: bytes = decoder.decompress(tail + data, CHUNK_BYTES)
-            return made
-        made = decoder.decompress(data, CHUNK_BYTES)
+        made: bytes = decoder.decompress(data, CHUNK_BYTES)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - each decoder has an error type of its own
@@ -161,15 +157,27 @@ def _step(decoder: Any, data: bytes) -> bytes:
     return made
 
 
-def _next_start(view: memoryview, at: int, starts: tuple[bytes, ...]) -> int:
-    """Where the next stream begins, or -1: padding zeros are passed over."""
-    while at < len(view) and view[at] == 0:
-        at += 1
-    return at if bytes(view[at : at + 6]).startswith(starts) else -1
+def _next_start(view: memoryview, at: int, kind: str, account: Account) -> int:
+    """Where the next stream begins, or -1: padding zeros and frames to be skipped are passed over."""
+    at = _behind_skippable(view, behind_zeros(view, at), kind, account)
+    return at if bytes(view[at : at + 6]).startswith(_STARTS[kind]) else -1
+
+
+def _behind_skippable(view: memoryview, at: int, kind: str, account: Account) -> int:
+    """Past frames that decoders skip (RFC 8878, 3.1.2); what is in them stays unclaimed."""
+    while kind in _WITH_SKIPPABLE and is_skippable(view, at):
+        account.structure(at, 8)
+        at += 8 + number(view, at + 4, 4)
+    return min(at, len(view))
+
+
+def is_skippable(view: memoryview, at: int) -> bool:
+    """True for the header of a frame that zstd and lz4 decoders skip."""
+    return number(view, at, 4) & 0xFFFFFFF0 == _SKIPPABLE and len(view) - at >= 8
 
 
 _PROBE_BYTES = 512
-_SKIPPABLE = b"\x2a\x4d\x18"
+_SKIPPABLE = 0x184D2A50
 
 
 def _decodes(kind: str) -> Check:
@@ -179,9 +187,10 @@ def _decodes(kind: str) -> Check:
         if not _HEADERS[kind](view, offset):
             return False
         try:
-            _step(_DECODERS[kind](), bytes(view[offset : offset + _PROBE_BYTES]))
-        except BadArchive:
-            return False
+            probe = view[offset : offset + _PROBE_BYTES]
+            next(decompressed(probe, kind), None)
+        except BadArchive as error:
+            return error.reason is Reason.TRUNCATED
         return True
 
     return check
@@ -234,9 +243,9 @@ _MARKS = {
 
 
 def _stream(kind: str) -> Reader:
-    return lambda source: read_stream(source.view, kind, source.payload.name)
+    return lambda source: read_stream(source.view, kind, source.payload.name, source.account)
 
 
 FORMATS = tuple(
-    Format(kind, _stream(kind), _MARKS[kind], _decodes(kind), container=False) for kind in _DECODERS
+    Format(kind, _stream(kind), _MARKS[kind], _decodes(kind), container=False) for kind in _HEADERS
 )

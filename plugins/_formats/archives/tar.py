@@ -4,56 +4,119 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stoq_core.account import Account
 from stoq_core.errors import Reason
 from stoq_core.limits import KiB
 
-from .declare import Format, Mark
-from .entry import BadArchive, Entry, Member, name_of, sliced, timestamp, trailing
+from .declare import Format, Mark, Source
+from .entry import BadArchive, Entry, Member, is_field, is_text, name_of, stored, timestamp
 
 _BLOCK = 512
 _MAX_EXTENSION_BYTES = 256 * KiB
 _KINDS = {
     b"0": "file", b"\0": "file", b"7": "file", b"1": "hardlink", b"2": "symlink", b"3": "device",
-    b"4": "device", b"5": "directory", b"6": "fifo", b"S": "file",
+    b"4": "device", b"5": "directory", b"6": "fifo", b"S": "file", b"L": "long name", b"K": "long name",
+    b"x": "pax header", b"g": "pax header", b"X": "pax header",
 }  # fmt: skip
+_EXTENSIONS = frozenset({"long name", "pax header"})
+_TEXTS = ((0, 100), (157, 257), (265, 297), (297, 329), (345, 500), (500, 512))
+"""Name, link's name, owner, group, prefix (in GNU's form times and a sparse map), the rest: (start, end)."""
+_SPARSE_MORE_AT, _SPARSE_BLOCK_MORE_AT = 482, 504
 
 
-def read_tar(view: memoryview) -> Iterator[Entry]:
-    """Every member; raises `BadArchive` where the structure ends too early or does not hold."""
+def read_tar(source: Source) -> Iterator[Entry]:
+    """Every member with bytes, whatever its type; raises `BadArchive` at the end where the structure broke.
+
+    Behind a header that does not hold, the next one that does is looked for, as GNU tar does.
+    """
+    view, account = source.view, source.account
     at, extension = 0, dict[str, bytes]()
+    problem: BadArchive | None = None
     while at + _BLOCK <= len(view):
         block = bytes(view[at : at + _BLOCK])
         if not block.strip(b"\0"):
-            yield from trailing(view, at)
-            return
-        if not _checksum_holds(block):
-            raise BadArchive(Reason.CORRUPT, f"the header at offset {at} has a wrong checksum")
-        size = _number(block[124:136])
-        if "size" in extension:
-            size = _decimal(extension["size"], size)
-        start, kind = at + _BLOCK, block[156:157]
-        if size < 0:
-            raise BadArchive(Reason.CORRUPT, f"the header at offset {at} has a negative size")
-        data = view[start : start + size]
-        at = start + -(-size // _BLOCK) * _BLOCK
-        if kind in b"LKxgX" and kind != b"":
-            if len(data) < size:
-                raise BadArchive(Reason.TRUNCATED, "the archive ends within an extended header")
-            _extend(extension, kind, bytes(data[:_MAX_EXTENSION_BYTES]))
+            break
+        size = _size(block, extension)
+        if not _checksum_holds(block) or size < 0:
+            problem = problem or BadArchive(Reason.CORRUPT, f"the header at offset {at} does not hold")
+            at = _next_header(view, at + _BLOCK)
             continue
-        yield _entry(block, kind, size, data, extension, start)
-        extension = {}
+        _claim_header(account, block, at)
+        start = _behind_sparse_map(view, block, at, account)
+        kind = _KINDS.get(block[156:157], "file")
+        if kind not in ("file", *_EXTENSIONS) and _is_header(view, start):
+            size = 0  # links of old archives have their target's size, and no bytes of their own
+        data = view[start : start + size]
+        if kind in _EXTENSIONS:
+            _extend(extension, block[156:157], bytes(data[:_MAX_EXTENSION_BYTES]))
+            yield from _extension(data, kind, start, account)
+        else:
+            yield _entry(block, kind, data, size, extension, start)
+            extension = {}
         if len(data) < size:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
-    if at < len(view):
+        at = start + -(-size // _BLOCK) * _BLOCK
+    if problem is not None:
+        raise problem
+    if at < len(view) < at + _BLOCK:
         raise BadArchive(Reason.TRUNCATED, "the archive ends within a header")
 
 
+def _size(block: bytes, extension: dict[str, bytes]) -> int:
+    size = _number(block[124:136])
+    return _decimal(extension["size"], size) if "size" in extension else size
+
+
+def _is_header(view: memoryview, at: int) -> bool:
+    block = bytes(view[at : at + _BLOCK])
+    return len(block) == _BLOCK and bool(block[0]) and _checksum_holds(block)
+
+
+def _next_header(view: memoryview, at: int) -> int:
+    """Where the next header with the mark and a checksum that holds begins, or behind the end."""
+    while at + _BLOCK <= len(view):
+        if bytes(view[at + 257 : at + 262]) == b"ustar" and _is_header(view, at):
+            return at
+        at += _BLOCK
+    return len(view)
+
+
+def _claim_header(account: Account, block: bytes, at: int) -> None:
+    """All of it but fields for text that hold something else."""
+    reached = 0
+    for start, end in _TEXTS:
+        if not is_field(block[start:end]):
+            account.structure(at + reached, start - reached)
+            reached = end
+    account.structure(at + reached, _BLOCK - reached)
+
+
+def _behind_sparse_map(view: memoryview, block: bytes, at: int, account: Account) -> int:
+    """Where the data begin: behind the blocks in which a long map of GNU's sparse files goes on."""
+    start = at + _BLOCK
+    more = block[156:157] == b"S" and block[_SPARSE_MORE_AT]
+    while more and start + _BLOCK <= len(view):
+        block = bytes(view[start : start + _BLOCK])
+        if all(is_field(block[n : n + 24]) for n in range(0, 504, 24)):
+            account.structure(start, _BLOCK)
+        more = block[_SPARSE_BLOCK_MORE_AT]
+        start += _BLOCK
+    return start
+
+
+def _extension(data: memoryview, kind: str, start: int, account: Account) -> Iterator[Entry]:
+    """A header that is about the next member: a child only if it holds more than text."""
+    raw = bytes(data[: _MAX_EXTENSION_BYTES + 1])
+    if is_text(raw.rstrip(b"\0"), _MAX_EXTENSION_BYTES):
+        account.structure(start, len(data))
+    else:
+        yield stored(Member(name=kind, size=len(data), kind=kind, method="stored"), data, start)
+
+
 def _entry(
-    block: bytes, kind: bytes, size: int, data: memoryview, extension: dict[str, bytes], offset: int
+    block: bytes, what: str, data: memoryview, size: int, extension: dict[str, bytes], offset: int
 ) -> Entry:
     raw = extension.get("path") or _ustar_name(block)
-    what = _KINDS.get(kind, "file")
     member = Member(
         name=name_of(raw),
         size=size,
@@ -62,9 +125,7 @@ def _entry(
         modified=timestamp(_number(block[136:148])),
         mode=f"{_number(block[100:108]) & 0o7777:04o}",
     )
-    if member.kind != "file":
-        return Entry(member)
-    return Entry(member, lambda _passwords: sliced(data), offset)
+    return stored(member, data, offset) if size or member.kind == "file" else Entry(member)
 
 
 def _ustar_name(block: bytes) -> bytes:
@@ -120,4 +181,4 @@ def _begins(view: memoryview, offset: int) -> bool:
     return len(block) == _BLOCK and bool(block[0]) and _checksum_holds(block)
 
 
-FORMATS = (Format("tar", lambda source: read_tar(source.view), (Mark(b"ustar", 257),), _begins),)
+FORMATS = (Format("tar", read_tar, (Mark(b"ustar", 257),), _begins),)

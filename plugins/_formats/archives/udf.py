@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from stoq_core.errors import Reason
 
-from .declare import Format, Mark
+from .declare import Format, Mark, Source
 from .entry import MAX_NAME_BYTES, BadArchive, Entry, Member, timestamp
 from .extents import Extent, Image
+from .folders import Folder, walk
 
 _PARTITION, _VOLUME, _TERMINATOR = 5, 6, 8
 _FILE_SET, _FILE_ID, _CONTINUATION, _FILE, _EXTENDED_FILE = 256, 257, 258, 261, 266
@@ -20,7 +21,11 @@ _IS_FOLDER, _IS_DELETED, _IS_PARENT = 2, 4, 8
 _MAX_FOLDERS = 20_000
 _MAX_FOLDER_BYTES = 16 * 1024 * 1024
 _MAX_DESCRIPTORS = 100_000
-_MAX_DEPTH = 64
+_SECTOR = 2048
+_MOST_ATTRIBUTES = 512
+_RECOGNITION = (b"BEA01", b"NSR02", b"NSR03", b"TEA01", b"BOOT2")
+_BITMAP = 264
+_OWN_TAGS = frozenset({*range(1, 10), 256, *range(261, 267)})
 _MAX_SEQUENCE = 256
 
 
@@ -52,31 +57,44 @@ def find_udf(image: Image) -> bool:
     return False
 
 
-def read_udf(view: memoryview) -> Iterator[Entry]:
+def read_udf(source: Source) -> Iterator[Entry]:
     """Every file of the volume."""
-    return read_udf_tree(Image(view))
+    image = Image(source.view, source.account)
+    yield from read_udf_tree(image)
 
 
 def read_udf_tree(image: Image) -> Iterator[Entry]:
     """Every file that no other tree of the image has named already."""
     volume = _Volume(image)
-    place, _ = volume.root()
-    seen = set()
-    waiting = [("", place, 0)]
-    while waiting:
-        path, place, depth = waiting.pop()
-        if place in seen:
-            continue
-        seen.add(place)
-        if len(seen) > _MAX_FOLDERS or depth > _MAX_DEPTH:
-            raise BadArchive(Reason.TOO_MANY_PAYLOADS, "the image has too many folders, or they are too deep")
-        below = []
-        for name, flags, child in volume.folder(place):
+    root, _ = volume.root()
+
+    def content(folder: Folder[_Place]) -> Iterator[Entry | Folder[_Place]]:
+        for name, flags, child in volume.folder(folder.key):
+            path = f"{folder.path}{name}"
             if flags & _IS_FOLDER:
-                below.append((f"{path}{name}/", child, depth + 1))
+                yield Folder(f"{path}/", child)
             else:
-                yield from _file(image, volume.node(child), path + name)
-        waiting += reversed(below)
+                yield from _file(image, volume.node(child), path)
+
+    yield from walk(root, content, _MAX_FOLDERS)
+    _claim_descriptors(image)
+
+
+def _claim_descriptors(image: Image) -> None:
+    """What is left of the volume's own: recognition, anchors, copies, maps of free space."""
+    for gap in list(image.account.gaps(image.view)):
+        for at in range(-(-gap.offset // _SECTOR) * _SECTOR, gap.offset + gap.size, _SECTOR):
+            raw = bytes(image.view[at : at + 24])
+            if raw[1:6] in _RECOGNITION:
+                image.account.structure(at, 7)
+            elif len(raw) == 24 and int.from_bytes(raw[:2], "little") in _OWN_TAGS and _tag_holds(raw):
+                image.account.structure(at, _described(raw, len(image.view)))
+
+
+def _described(raw: bytes, most: int) -> int:
+    """How long a descriptor is: its checksum's range, and a bitmap's bytes (4/14.12)."""
+    kind, size = int.from_bytes(raw[:2], "little"), 16 + int.from_bytes(raw[10:12], "little")
+    return max(size, 24 + int.from_bytes(raw[20:24], "little")) if kind == _BITMAP else min(size, most)
 
 
 def _file(image: Image, node: _Node, name: str) -> Iterator[Entry]:
@@ -89,7 +107,7 @@ def _file(image: Image, node: _Node, name: str) -> Iterator[Entry]:
         modified=node.modified,
         mode=f"{node.mode:04o}",
     )
-    if kind != "file":
+    if kind != "file" and not node.size:
         yield Entry(member)
     elif not image.seen(node.extents):
         yield image.entry(member, node.extents)
@@ -115,6 +133,7 @@ class _Volume:
             if len(raw) == 32 and raw[:2] == b"\x02\x00" and _tag_holds(raw):
                 self._block = block
                 size, start = struct.unpack_from("<II", raw, 16)
+                self._image.account.structure(256 * block, 512)
                 return start, min(_MAX_SEQUENCE, size // block)
         cut = len(self._image.view) < 257 * 2048
         raise BadArchive(
@@ -125,6 +144,7 @@ class _Volume:
         volume = b""
         for n in range(count):
             raw = self._image.at((start + n) * self._block, min(self._block, 2048))
+            self._image.account.structure((start + n) * self._block, _described(raw, len(raw)))
             kind = int.from_bytes(raw[:2], "little")
             if kind == _TERMINATOR:
                 break
@@ -165,6 +185,7 @@ class _Volume:
     def root(self) -> tuple[_Place, bytes]:
         """The root folder, as the file set says (4/14.1)."""
         file_set = self._tagged(_long(self._contents), _FILE_SET)
+        self._image.account.structure(self._offset(_long(self._contents)), 512)
         return _long(file_set[400:416]), file_set
 
     def _offset(self, place: _Place) -> int:
@@ -193,6 +214,7 @@ class _Volume:
     def node(self, place: _Place) -> _Node:
         """A file entry (4/14.9) or an extended one (4/14.17)."""
         raw = self._tagged(place, _FILE, _EXTENDED_FILE)
+        begun = self._offset(place)
         extended = raw[:2] == b"\x0a\x01"
         kind = raw[16 + 11]
         (flags,) = struct.unpack_from("<H", raw, 16 + 18)
@@ -200,12 +222,15 @@ class _Volume:
         (size,) = struct.unpack_from("<Q", raw, 56)
         attributes, allocated = struct.unpack_from("<II", raw, 208 if extended else 168)
         at = (216 if extended else 176) + attributes
+        known = attributes <= _MOST_ATTRIBUTES
+        self._image.account.structure(begun, at if known else at - attributes)
         if at + allocated > len(raw):
             raise BadArchive(Reason.CORRUPT, "a file entry is longer than its block")
         if flags & 7 == 3:
-            start = self._offset(place) + at
+            start = begun + at
             extents: list[Extent] = [(start, min(size, allocated))] if size else []
         else:
+            self._image.account.structure(begun + at, allocated)
             extents = self._extents(raw[at : at + allocated], flags & 7, place.partition, size)
         return _Node(kind, size, _time(raw[92:104] if extended else raw[84:96]), _mode(permissions), extents)
 
@@ -224,6 +249,7 @@ class _Volume:
                 break
             if kind == 3:
                 more = self._tagged(_Place(where, block), _CONTINUATION)
+                self._image.account.structure(self._offset(_Place(where, block)), len(more))
                 raw, at = more[24 : 24 + int.from_bytes(more[20:24], "little")], 0
                 continue
             part = min(length, left)
@@ -239,6 +265,8 @@ class _Volume:
         data = b"".join(
             bytes(size) if start is None else self._image.folder(start, size) for start, size in node.extents
         )
+        for start, size in node.extents:
+            self._image.account.structure(start or 0, size if start is not None else 0)
         at = 0
         while at + 38 <= len(data):
             if data[at : at + 2] != b"\x01\x01":
@@ -288,4 +316,4 @@ def _begins(view: memoryview, offset: int) -> bool:
     return bytes(view[offset + 0x8801 : offset + 0x8804]) == b"NSR"
 
 
-FORMATS = (Format("udf", lambda source: read_udf(source.view), (Mark(b"BEA01", 0x8001),), _begins),)
+FORMATS = (Format("udf", read_udf, (Mark(b"BEA01", 0x8001),), _begins),)

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator, Sequence
+import struct
+from collections.abc import Iterator
 
+from stoq_core.account import Account
 from stoq_core.errors import Reason
+from stoq_core.limits import MiB
 
-from .declare import Format, Mark
-from .entry import MAX_NAME_BYTES, BadArchive, Chunks, Entry, Member, name_of, sliced, timestamp, trailing
+from .declare import Format, Mark, Source
+from .entry import (
+    MAX_NAME_BYTES,
+    BadArchive,
+    Entry,
+    Member,
+    behind_zeros,
+    is_field,
+    is_text,
+    name_of,
+    stored,
+    timestamp,
+)
 
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFCHR: "device",
     stat.S_IFBLK: "device", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", 0: "file",
 }  # fmt: skip
+_TRAILER = b"TRAILER!!!"
+_AR_HEADER_BYTES = 60
 
 
-def read_cpio(view: memoryview) -> Iterator[Entry]:
-    """Every member up to the trailer."""
-    at = 0
-    while at < len(view):
+def read_cpio(source: Source) -> Iterator[Entry]:
+    """Every member with bytes, whatever its mode says; an archive that follows a trailer is read on."""
+    view, account = source.view, source.account
+    at, ended = 0, False
+    while at < len(view) and not ended:
         mode, mtime, size, name_size, header, pad = _cpio_header(view, at)
         name_at = at + header
         if not 0 < name_size <= MAX_NAME_BYTES:
@@ -27,26 +44,28 @@ def read_cpio(view: memoryview) -> Iterator[Entry]:
         raw = bytes(view[name_at : name_at + name_size])
         if len(raw) < name_size:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a name")
+        account.structure(at, header + (name_size if is_field(raw) else 0))
         raw = raw.partition(b"\0")[0]
-        if raw == b"TRAILER!!!":  # an initramfs goes on behind it, often compressed
-            yield from trailing(view, _up(name_at + name_size, pad))
-            return
         start = _up(name_at + name_size, pad)
         data = view[start : start + size]
         member = Member(
             name=name_of(raw),
             size=size,
-            kind=_KINDS.get(stat.S_IFMT(mode), "device"),
+            kind=_KINDS.get(stat.S_IFMT(mode), "unknown type"),
             method="stored",
             modified=timestamp(mtime),
             mode=f"{stat.S_IMODE(mode):04o}",
         )
-        opens = _reading(data) if member.kind == "file" else None
-        yield Entry(member, opens, start)
+        if raw != _TRAILER or size:
+            yield stored(member, data, start) if size or member.kind == "file" else Entry(member)
         if len(data) < size:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
         at = _up(start + size, pad)
-    raise BadArchive(Reason.TRUNCATED, "the archive has no trailer")
+        if raw == _TRAILER:  # an initramfs goes on behind it, plain or compressed
+            at = behind_zeros(view, at)
+            ended = not _cpio_begins(view, at)
+    if not ended:
+        raise BadArchive(Reason.TRUNCATED, "the archive has no trailer")
 
 
 def _cpio_header(view: memoryview, at: int) -> tuple[int, int, int, int, int, int]:
@@ -73,43 +92,86 @@ def _up(at: int, multiple: int) -> int:
     return -(-at // multiple) * multiple
 
 
-def read_ar(view: memoryview) -> Iterator[Entry]:
-    """Every member but the symbol tables."""
-    at, long_names = 8, b""
+def read_ar(source: Source) -> Iterator[Entry]:
+    """Every member; tables of names and symbols only if they hold more than those."""
+    view, account = source.view, source.account
+    account.structure(0, 8)
+    tables = _Tables(view, account)
+    at = 8
     while at < len(view):
-        header = bytes(view[at : at + 60])
-        if len(header) < 60:
+        header = bytes(view[at : at + _AR_HEADER_BYTES])
+        if len(header) < _AR_HEADER_BYTES:
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a header")
         digits = header[48:58].strip()
         if header[58:] != b"`\n" or not digits.isdigit():
             raise BadArchive(Reason.CORRUPT, f"there is no header at offset {at}")
-        size, start, raw = int(digits), at + 60, header[:16].rstrip()
+        if is_field(header):
+            account.structure(at, _AR_HEADER_BYTES)
+        tables.members.add(at)
+        size, start, raw = int(digits), at + _AR_HEADER_BYTES, header[:16].rstrip()
         data = view[start : start + size]
         at = start + size + (size & 1)
-        if raw == b"//":
-            long_names = bytes(data[: 1024 * 1024])
-        elif raw in (b"/", b"/SYM64/", b"__.SYMDEF"):
-            pass
+        modified = _ar_time(header)
+        if raw in (b"/", b"/SYM64/"):
+            tables.symbols.append((raw, start, data))
+        elif raw == b"//":
+            yield from tables.names(data, start)
         else:
-            raw, data = _ar_name(raw, data, long_names)
-            member = Member(name=name_of(raw), size=len(data), method="stored", modified=_ar_time(header))
-            yield Entry(member, _reading(data), start)
+            raw, data = tables.name(raw, data, start)
+            member = Member(name=name_of(raw), size=len(data), method="stored", modified=modified)
+            yield stored(member, data, start + size - len(data) if len(data) < size else start)
         if start + size > len(view):
             raise BadArchive(Reason.TRUNCATED, "the archive ends within a member")
+    yield from tables.odd()
 
 
-def _reading(data: memoryview) -> Callable[[Sequence[str]], Chunks]:
-    return lambda _passwords: sliced(data)
+class _Tables:
+    """What an ar's own members say about the others: long names, and where symbols are defined."""
 
+    def __init__(self, view: memoryview, account: Account) -> None:
+        self._account = account
+        self._names = memoryview(b"")
+        self.members: set[int] = set()
+        self.symbols: list[tuple[bytes, int, memoryview]] = []
 
-def _ar_name(raw: bytes, data: memoryview, long_names: bytes) -> tuple[bytes, memoryview]:
-    if raw.startswith(b"#1/") and raw[3:].isdigit():  # BSD: the name stands before the data
-        length = min(int(raw[3:]), MAX_NAME_BYTES)
-        return bytes(data[:length]).rstrip(b"\0"), data[length:]
-    if raw[:1] == b"/" and raw[1:].isdigit():  # GNU: the name stands in the // member
-        at = int(raw[1:])
-        return long_names[at : at + MAX_NAME_BYTES].partition(b"/\n")[0], data
-    return raw.removesuffix(b"/"), data
+    def names(self, data: memoryview, start: int) -> Iterator[Entry]:
+        """Text, a name a line, or something else that is a child."""
+        self._names = data
+        if is_text(bytes(data).replace(b"\0", b""), 64 * MiB):
+            self._account.structure(start, len(data))
+        else:
+            yield stored(Member(name="//", size=len(data), kind="names", method="stored"), data, start)
+
+    def name(self, raw: bytes, data: memoryview, start: int) -> tuple[bytes, memoryview]:
+        """A member's name, and its data behind it."""
+        if raw.startswith(b"#1/") and raw[3:].isdigit():  # BSD: the name stands before the data
+            length = min(int(raw[3:]), len(data))
+            long = bytes(data[:length])
+            if is_field(long):
+                self._account.structure(start, length)
+            return long[:MAX_NAME_BYTES].rstrip(b"\0"), data[length:]
+        if raw[:1] == b"/" and raw[1:].isdigit():  # GNU: the name stands in the // member
+            at = int(raw[1:])
+            return bytes(self._names[at : at + MAX_NAME_BYTES]).partition(b"\n")[0].rstrip(b"/"), data
+        return raw.removesuffix(b"/"), data
+
+    def odd(self) -> Iterator[Entry]:
+        """Tables of symbols, as children where they hold more than members' places and symbols' names."""
+        for raw, start, data in self.symbols:
+            if self._are_symbols(data, "Q" if raw == b"/SYM64/" else "I"):
+                self._account.structure(start, len(data))
+            else:
+                member = Member(name=name_of(raw), size=len(data), kind="symbols", method="stored")
+                yield stored(member, data, start)
+
+    def _are_symbols(self, data: memoryview, form: str) -> bool:
+        """A count, that many places of members, that many names that end in zeros."""
+        width = struct.calcsize(form)
+        count = int.from_bytes(data[:width], "big")
+        names = bytes(data[(count + 1) * width :]) if (count + 1) * width <= len(data) else b"\x01"
+        if names.count(b"\0") < count or not is_text(names.replace(b"\0", b""), 64 * MiB):
+            return False
+        return self.members.issuperset(struct.unpack(f">{count}{form}", data[width : (count + 1) * width]))
 
 
 def _ar_time(header: bytes) -> str | None:
@@ -139,7 +201,7 @@ def _deb_begins(view: memoryview, offset: int) -> bool:
 
 _CPIO_MARKS = (b"070701", b"070702", b"070707", b"\xc7\x71", b"\x71\xc7")
 FORMATS = (
-    Format("cpio", lambda source: read_cpio(source.view), tuple(map(Mark, _CPIO_MARKS)), _cpio_begins),
-    Format("ar", lambda source: read_ar(source.view), (Mark(b"!<arch>\n"),), _ar_begins),
-    Format("deb", lambda source: read_ar(source.view), (Mark(b"!<arch>\ndebian-binary"),), _deb_begins),
+    Format("cpio", read_cpio, tuple(map(Mark, _CPIO_MARKS)), _cpio_begins),
+    Format("ar", read_ar, (Mark(b"!<arch>\n"),), _ar_begins),
+    Format("deb", read_ar, (Mark(b"!<arch>\ndebian-binary"),), _deb_begins),
 )

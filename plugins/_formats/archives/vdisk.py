@@ -9,11 +9,12 @@ from typing import NamedTuple
 from stoq_core.errors import Reason
 from stoq_core.limits import GiB, KiB, MiB
 
-from .declare import Format, Mark
-from .entry import BadArchive, Entry, Member
+from .declare import Format, Mark, Source
+from .entry import BadArchive, Entry, Member, is_text
 from .extents import Extent, Image
 
 _FOOTER_BYTES = 512
+_USED_FOOTER_BYTES, _USED_HEADER_BYTES = 85, 64
 _FIXED, _DYNAMIC, _DIFFERENCING = 2, 3, 4
 _UNUSED = 0xFFFFFFFF
 _MAX_BLOCKS = 4_000_000
@@ -35,18 +36,18 @@ class _Disk(NamedTuple):
     has_parent: bool = False
 
 
-def read_vhd(view: memoryview) -> Iterator[Entry]:
+def read_vhd(source: Source) -> Iterator[Entry]:
     """The disk (Microsoft VHD 1.0), up to its last allocated block."""
-    return _read(view, _vhd)
+    return _read(source, _vhd)
 
 
-def read_vhdx(view: memoryview) -> Iterator[Entry]:
+def read_vhdx(source: Source) -> Iterator[Entry]:
     """The disk, up to its last allocated block; a log that was not replayed is `unsupported_method`."""
-    return _read(view, _vhdx)
+    return _read(source, _vhdx)
 
 
-def _read(view: memoryview, parse: Callable[[Image], _Disk]) -> Iterator[Entry]:
-    image = Image(view)
+def _read(source: Source, parse: Callable[[Image], _Disk]) -> Iterator[Entry]:
+    image = Image(source.view, source.account)
     disk = parse(image)
     member = Member(name="disk.img", size=sum(size for _, size in disk.extents), method="stored")
     ranges = [(start, size) for start, size in disk.extents if start is not None]
@@ -64,9 +65,11 @@ def _vhd(image: Image) -> _Disk:
         footer = bytes(view[:_FOOTER_BYTES])  # the copy at the front, of a disk that was cut short
     if footer[:8] != b"conectix" or len(footer) < _FOOTER_BYTES:
         raise BadArchive(Reason.TRUNCATED, "the disk has no footer")
+    image.account.structure(len(view) - _FOOTER_BYTES, _USED_FOOTER_BYTES)
     header_at, size, kind = struct.unpack_from(">16xQ24xQ4xI", footer)
     if kind == _FIXED:
         return _Disk([(0, min(size, len(view) - _FOOTER_BYTES))])
+    image.account.structure(0, _USED_FOOTER_BYTES)
     if kind not in (_DYNAMIC, _DIFFERENCING):
         raise BadArchive(Reason.UNSUPPORTED_METHOD, f"a disk of type {kind}")
     header = image.at(header_at, 1024)
@@ -74,9 +77,14 @@ def _vhd(image: Image) -> _Disk:
         raise BadArchive(Reason.CORRUPT, "the disk has no dynamic header")
     table_at, count, block = struct.unpack_from(">16xQ4xII", header)
     _check_block(block, count)
+    image.account.structure(header_at, _USED_HEADER_BYTES)
     table = image.at(table_at, 4 * count)
+    image.account.structure(table_at, 4 * count)
     bitmap = -(-(block // 512 // 8) // 512) * 512
     sectors = struct.unpack(f">{count}I", table)
+    for sector in sectors:
+        if sector != _UNUSED:
+            image.account.structure(sector * 512, bitmap)
     starts = [None if sector == _UNUSED else sector * 512 + bitmap for sector in sectors]
     return _Disk(_ranges(starts, block, size, len(image.view)), kind == _DIFFERENCING)
 
@@ -132,7 +140,12 @@ def _vhdx(image: Image) -> _Disk:
 
 def _has_log(image: Image) -> bool:
     """The current header (the greater sequence number) names a log that has yet to be replayed."""
-    headers = [image.at(at, 64) for at in (64 * KiB, 128 * KiB)]
+    headers = [image.at(at, 80) for at in (64 * KiB, 128 * KiB)]
+    image.account.structure(0, 8)
+    if is_text(bytes(image.view[8:520:2]).rstrip(b"\0")):  # who made it
+        image.account.structure(8, 512)
+    for at in (64 * KiB, 128 * KiB):
+        image.account.structure(at, 80)
     valid = [one for one in headers if one[:4] == b"head"]
     current = max(valid, key=lambda one: one[8:16][::-1], default=b"")
     return any(current[48:64])
@@ -143,6 +156,8 @@ def _regions(image: Image) -> dict[bytes, tuple[int, int]]:
         table = image.at(at, 64 * KiB)
         if table[:4] == b"regi":
             (count,) = struct.unpack_from("<I", table, 8)
+            for copy in (192 * KiB, 256 * KiB):
+                image.account.structure(copy, 16 + 32 * min(count, 2047))
             rows = (table[16 + 32 * n : 48 + 32 * n] for n in range(min(count, 2047)))
             return {row[:16]: struct.unpack_from("<QI", row, 16) for row in rows}
     raise BadArchive(Reason.CORRUPT, "the disk has no region table")
@@ -154,11 +169,13 @@ def _items(image: Image, base: int) -> dict[bytes, bytes]:
         raise BadArchive(Reason.CORRUPT, "the disk has no metadata table")
     (count,) = struct.unpack_from("<H", table, 10)
     items = {}
+    image.account.structure(base, 32 + 32 * min(count, 2047))
     for n in range(min(count, 2047)):
         row = table[32 + 32 * n : 64 + 32 * n]
         offset, length = struct.unpack_from("<II", row, 16)
         if length <= MiB and row[:16] in (_FILE_PARAMETERS, _DISK_SIZE, _SECTOR_SIZE):
             items[row[:16]] = image.at(base + offset, length)
+            image.account.structure(base + offset, min(length, 16))
     return items
 
 
@@ -168,6 +185,7 @@ def _blocks(image: Image, region: tuple[int, int], count: int, ratio: int) -> li
     if entries * 8 > region[1]:
         raise BadArchive(Reason.CORRUPT, "the block table is smaller than the disk")
     table = struct.unpack(f"<{entries}Q", image.at(region[0], entries * 8))
+    image.account.structure(region[0], entries * 8)
     starts: list[int | None] = []
     for n in range(count):
         entry = table[n + n // ratio]
@@ -176,6 +194,6 @@ def _blocks(image: Image, region: tuple[int, int], count: int, ratio: int) -> li
 
 
 FORMATS = (
-    Format("vhd", lambda source: read_vhd(source.view), (Mark(b"conectix"),)),
-    Format("vhdx", lambda source: read_vhdx(source.view), (Mark(b"vhdxfile"),)),
+    Format("vhd", read_vhd, (Mark(b"conectix"),)),
+    Format("vhdx", read_vhdx, (Mark(b"vhdxfile"),)),
 )

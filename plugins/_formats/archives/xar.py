@@ -10,12 +10,13 @@ from typing import Any
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
-from .declare import Format, Mark
-from .entry import BadArchive, Chunks, Entry, Member, name_of, refuse
+from .declare import Format, Mark, Source
+from .entry import BadArchive, Chunks, Entry, Member, counted, name_of, refuse
 from .extents import Image
 from .singles import inflated
 from .stream import decompressed
 
+_HEADER_BYTES = 28
 _MAX_TOC_BYTES = 64 * MiB
 _MAX_DEPTH = 64
 _MAX_TEXT = 4_096
@@ -27,17 +28,23 @@ _DIGESTS = {"sha1": "sha1", "md5": "md5", "sha256": "sha256", "sha512": "sha512"
 _WANTED = frozenset({"name", "type", "mode", "mtime", "data/length", "data/offset", "data/size"})
 
 
-def read_xar(view: memoryview) -> Iterator[Entry]:
+def read_xar(source: Source) -> Iterator[Entry]:
     """Every file of the table of contents; digests are verified where they are of a known kind."""
-    if len(view) < 28:
+    view, account = source.view, source.account
+    if len(view) < _HEADER_BYTES:
         raise BadArchive(Reason.TRUNCATED, "the file ends within the header")
     header = int.from_bytes(view[4:6], "big")
     packed = int.from_bytes(view[8:16], "big")
-    if header < 28 or packed > len(view):
+    if header < _HEADER_BYTES or packed > len(view):
         raise BadArchive(Reason.TRUNCATED, "the file ends within the table of contents")
     heap = header + packed
-    image = Image(view)
-    for fields in _files(_inflated(view[header:heap])):
+    image = Image(view, account)
+    account.structure(0, _HEADER_BYTES)
+    contents = _inflated(view[header:heap])
+    account.child(header, packed)
+    listing = Member(name="contents.xml", size=len(contents), kind="table of contents", method="zlib")
+    yield Entry(listing, lambda _passwords: iter((contents,)))
+    for fields in _files(contents):
         yield _entry(image, heap, fields)
 
 
@@ -132,29 +139,31 @@ def _entry(image: Image, heap: int, fields: dict[str, str]) -> Entry:
     )
     if member.kind == "hardlink" and "data/offset" in fields:
         member.kind = "file"
-    if member.kind != "file":
+    if member.kind != "file" and not _number(fields, "data/length"):
         return Entry(member)
     start, packed = heap + _number(fields, "data/offset"), _number(fields, "data/length")
     if not image.fits([(start, packed)]):
         message = f"{member.name}: the files are together larger than the heap"
         return Entry(member, lambda _passwords: refuse(Reason.RATIO, message))
 
+    taken: list[int] = []
+
     def opened(_passwords: Any) -> Chunks:
-        return _verified(_decoded(image, start, packed, method), member, fields)
+        return _verified(_decoded(image, start, packed, method, taken), member, fields)
 
-    return Entry(member, opened, start)
+    return Entry(member, opened, start, packed, taken)
 
 
-def _decoded(image: Image, start: int, packed: int, method: str) -> Chunks:
+def _decoded(image: Image, start: int, packed: int, method: str, taken: list[int]) -> Chunks:
     if not packed:
         return iter(())
     if method == "stored":
         return image.chunks([(start, packed)])
     data = image.view[start : start + packed]
     if method == "zlib":
-        return inflated(data)
+        return counted(inflated(data), taken)
     if method in ("bzip2", "lzma", "xz"):
-        return decompressed(data, method)
+        return counted(decompressed(data, method), taken)
     return refuse(Reason.UNSUPPORTED_METHOD, f"the encoding {method!r} is not read")
 
 
@@ -169,6 +178,8 @@ def _verified(chunks: Chunks, member: Member, fields: dict[str, str]) -> Chunks:
         yield chunk
     if seen < member.size:
         raise BadArchive(Reason.TRUNCATED, f"{seen} of {member.size} bytes are there")
+    if seen > member.size:
+        raise BadArchive(Reason.CORRUPT, f"{seen} bytes came out where {member.size} are listed")
     if digest is not None and digest.hexdigest() != fields["sum"]:
         raise BadArchive(Reason.CORRUPT, f"{member.name}: the {name} digest does not hold")
 
@@ -185,4 +196,4 @@ def _begins(view: memoryview, offset: int) -> bool:
     return head[6:8] == b"\0\1" and head[4:6] >= b"\0\x1c" and 0 < packed < len(view) - offset
 
 
-FORMATS = (Format("xar", lambda source: read_xar(source.view), (Mark(b"xar!"),), _begins),)
+FORMATS = (Format("xar", read_xar, (Mark(b"xar!"),), _begins),)

@@ -1,242 +1,198 @@
-"""zip (PKWARE APPNOTE 6.3.10): the central directory, or the local headers where it is damaged."""
+"""zip (PKWARE APPNOTE 6.3.10): what the directory lists, what the local headers say, and what neither names.
+
+Programs disagree on which of an archive's records count, so all are read. A member that one way of reading
+gives and another does not is said to contradict the archive.
+"""
 
 from __future__ import annotations
 
-import calendar
-import functools
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
+from stoq_core.account import Account, Gap
 from stoq_core.errors import Reason
 
-from .declare import Format, Mark, number
-from .entry import CHUNK_BYTES, BadArchive, Chunks, Entry, Member, WrongPassword, name_of, sliced, timestamp
-from .zip_methods import METHODS, checked, decompressed
-from .zipcrypt import aes, traditional
+from .apk_signatures import claim_apk_signatures
+from .declare import Format, Mark, Source, number
+from .entry import FREE_BYTES, BadArchive, Entry, find, is_field, is_text
+from .zip_directory import (
+    Directory,
+    Record,
+    by_local_headers,
+    data_start,
+    directories,
+    has_end,
+    is_local,
+    led_to,
+    local_record,
+)
+from .zip_members import Members
+from .zip_records import END, END64, LOCAL, LOCATOR64, after_data
 
-_LOCAL, _CENTRAL, _END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
-_END64_LOCATOR, _END64 = b"PK\x06\x07", b"PK\x06\x06"
-_END_WITHIN = 22 + 65_535 + 4_096
-_MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
-_MIN_GAP = 32  # a data descriptor has at most 24 bytes
-_ENCRYPTED, _DESCRIPTOR, _STRONG, _UTF8, _HIDDEN = 1, 8, 64, 2048, 8192
-
-
-class _Record(NamedTuple):
-    """A header's facts, from whichever of the two kinds it is; `start` is where the data begins."""
-
-    flags: int
-    method: int
-    time: int
-    date: int
-    crc: int
-    packed: int
-    size: int
-    name: bytes
-    extra: bytes
-    attributes: int
-    system: int
-    header: int
+_MOST_RECORDS = 200_000
+_MOST_OVERLAPPING = 16
+_MOST_ENDS = 64
+_SPANNED = (b"PK\x07\x08", b"PK00")
 
 
-class ZipFile(NamedTuple):
-    """The records, where the first one and the end stand, and what was wrong with the directory.
-
-    `gaps` are places (start, end) between them that no record and no structure accounts for.
-    """
-
-    records: list[_Record]
-    first: int
-    end: int
-    problem: BadArchive | None
-    gaps: Sequence[tuple[int, int]] = ()
-
-
-def open_zip(view: memoryview, most: int) -> ZipFile:
-    """Read the directory, at most `most` records; falls back to the local headers."""
-    try:
-        return _by_directory(view, most)
-    except (BadArchive, struct.error, IndexError) as error:
-        message = str(error) or "the central directory is damaged"
-        records, end = _by_local_headers(view, most)
-        if not records:
-            raise BadArchive(Reason.CORRUPT, message) from None
-        cut = bytes(view[-_END_WITHIN:]).rfind(_END) < 0
-        problem = BadArchive(Reason.TRUNCATED if cut else Reason.CORRUPT, message)
-        return ZipFile(records, records[0].header, end, problem)
-
-
-def _by_directory(view: memoryview, most: int) -> ZipFile:
-    base = max(0, len(view) - _END_WITHIN)
-    at = bytes(view[base:]).rfind(_END)
-    if at < 0:
+def read_members(view: memoryview, most: int) -> list[Entry]:
+    """The members of the directory alone, for those who look into a document. Raises `BadArchive`."""
+    found = directories(view, most)
+    if not found:
         raise BadArchive(Reason.TRUNCATED, "the archive has no end of central directory")
-    end = base + at
-    count, size, offset, comment = struct.unpack_from("<HIIH", view, end + 10)
-    if count == _MAX16 or _MAX32 in (size, offset):
-        count, size, offset = _zip64_end(view, end, (count, size, offset))
-    directory = end - size if bytes(view[end - 20 : end - 16]) != _END64_LOCATOR else None
-    shift = 0
-    start = offset
-    if bytes(view[start : start + 4]) != _CENTRAL and directory is not None and count:
-        start, shift = directory, directory - offset  # bytes stand before the archive
-    records = []
-    at = start
-    for _ in range(min(count, most)):
-        record, at = _central(view, at, shift)
-        records.append(record)
-    until = min(len(view), end + 22 + comment)
-    if not records:  # whatever stands before an empty directory is no part of this archive
-        return ZipFile(records, end, until, None)
-    first = min(one.header for one in records)
-    if count > most:
-        message = f"only the first {most} of {count} members are read"
-        return ZipFile(records, first, until, BadArchive(Reason.TOO_MANY_PAYLOADS, message))
-    return ZipFile(records, first, until, None, _gaps(view, records, start, at, end))
+    members = Members(view)
+    return [members.entry(record, index) for index, record in enumerate(found[0].records)]
 
 
-def _gaps(
-    view: memoryview, records: Sequence[_Record], start: int, stop: int, end: int
-) -> list[tuple[int, int]]:
-    """What stands between members, directory (`start` to `stop`) and end record.
-
-    It is hidden from whoever goes by the directory; an APK's signature stands in such a place.
-    """
-    spans = [(one.header, _data_start(view, one) + one.packed) for one in records]
-    spans.append((start, stop))
-    locator = end - 20
-    if locator >= stop and bytes(view[locator : locator + 4]) == _END64_LOCATOR:
-        at = bytes(view[max(stop, locator - 4096) : locator]).rfind(_END64)
-        spans.append((max(stop, locator - 4096) + at if at >= 0 else locator, end))
-    spans.append((end, end))
-    gaps, reached = [], min(one for one, _ in spans)
-    for begin, stop_at in sorted(spans):
-        if begin - reached >= _MIN_GAP and _any(view[reached:begin]):
-            gaps.append((reached, begin))
-        reached = max(reached, min(stop_at, end))
-    return gaps
+def read_zip(source: Source) -> Iterator[Entry]:
+    """Every member of every record; raises what is wrong with the directory at the end."""
+    reading = _Reading(source)
+    yield from reading.main()
+    for gap in list(source.account.gaps(source.view)):
+        yield from reading.hidden(gap)
+    if reading.problem is not None:
+        raise reading.problem
 
 
-def _data_start(view: memoryview, record: _Record) -> int:
-    """Behind the local header, whose name and extra field have lengths of their own."""
-    at = record.header
-    if at < 0 or at + 30 > len(view):
-        return at
-    name, extra = struct.unpack_from("<HH", view, at + 26)
-    return int(at + 30 + name + extra)
+class _Reading:
+    """One archive being read: which records were read already, and what they take."""
+
+    def __init__(self, source: Source) -> None:
+        self._view, self._account = source.view, source.account
+        self._room = source.job.total_left
+        self._members = Members(source.view, source)
+        self._read: set[tuple[int, int, bool, int]] = set()
+        self._overlapping = 0
+        self.problem: BadArchive | None = None
+
+    def main(self) -> Iterator[Entry]:
+        """The members of the directories at the end, or of the local headers where there is none."""
+        view = self._view
+        if bytes(view[:4]) in _SPANNED and bytes(view[4:8]) == LOCAL:
+            self._account.structure(0, 4)
+        found = directories(view, _MOST_RECORDS)
+        if not found:
+            records = list(by_local_headers(view, 0, len(view), _MOST_RECORDS))
+            cut = not has_end(view)
+            message = "the archive has no end of central directory" if cut else "no end record leads anywhere"
+            self.problem = BadArchive(Reason.TRUNCATED if cut else Reason.CORRUPT, message)
+            if not records:
+                raise self.problem
+            yield from self._entries(records)
+            return
+        self.problem = found[0].problem
+        yield from self._directory(found[0])
+        for other in found[1:]:
+            if other.start == other.end or self._is_within_member(other):
+                continue
+            yield from self._directory(other, "a second directory names it")
+
+    def _is_within_member(self, directory: Directory) -> bool:
+        """An archive that is a member as it is has a directory of its own, which is opened with it."""
+        gaps = self._account.gaps(self._view)
+        return not any(gap.offset <= directory.end < gap.offset + gap.size for gap in gaps)
+
+    def _directory(self, directory: Directory, contradicts: str = "") -> Iterator[Entry]:
+        yield from self._entries(directory.records, contradicts)
+        self._claim_central(directory)
+        claim_apk_signatures(self._view, directory.start, self._account)
+
+    def _entries(self, records: Sequence[Record], contradicts: str = "") -> Iterator[Entry]:
+        """The cheap ones first where there is no room for all: a large one in front hides none behind it."""
+        order = list(enumerate(records))
+        if sum(record.size for record in records) > self._room:
+            order.sort(key=lambda row: row[1].size)
+        overlapping = _overlaps(records, len(self._view))
+        for index, record in order:
+            key = (record.header, record.method, record.encrypted, record.packed)
+            if key in self._read:
+                continue
+            self._read.add(key)
+            if index in overlapping:
+                self._overlapping += 1
+                if self._overlapping > _MOST_OVERLAPPING:
+                    entry = self._members.entry(record, index)
+                    yield _refused(entry, f"{entry.member.name}: its data overlaps another member's")
+                    continue
+            yield self._members.entry(record, index, contradicts=contradicts)
+            yield from self._other_reading(record, index)
+
+    def _other_reading(self, record: Record, index: int) -> Iterator[Entry]:
+        """What a program that goes by the local header makes of the member, if that is something else."""
+        local = local_record(self._view, record.header)
+        if local is None:
+            return
+        packed, size = local.packed or record.packed, local.size or record.size
+        begin = data_start(self._view, record.header)
+        _claim_local(self._account, local, begin + packed, after_data(self._view, begin, packed, local.flags))
+        same = (local.method, local.encrypted, packed) == (record.method, record.encrypted, record.packed)
+        key = (record.header, local.method, local.encrypted, packed)
+        if same or record.at == record.header or key in self._read:
+            return
+        self._read.add(key)
+        other = record._replace(
+            flags=local.flags, method=local.method, packed=packed, size=size, crc=local.crc or record.crc,
+            extra=local.extra,
+        )  # fmt: skip
+        entry = self._members.entry(other, index)
+        entry.contradicts = f"{entry.member.name}: its two headers tell of different data"
+        yield entry
+
+    def hidden(self, gap: Gap) -> Iterator[Entry]:
+        """Members that no directory lists, in what is left; an archive of its own there stays a child."""
+        start, stop = gap.offset, gap.offset + gap.size
+        for directory in self._other_directories(start, stop):
+            if any(start <= record.header < stop for record in directory.records):
+                return
+            yield from self._directory(directory, "a directory in a gap names it")
+        at = find(self._view[:stop], LOCAL, start)
+        if at < 0 or not is_local(self._view, at) or gap.name == "tail":
+            return
+        records = list(by_local_headers(self._view, at, stop, _MOST_RECORDS))
+        yield from self._entries(records, "no directory lists it")
+
+    def _other_directories(self, start: int, stop: int) -> Iterator[Directory]:
+        at = start
+        for _ in range(_MOST_ENDS):
+            at = find(self._view[:stop], END, at)
+            if at < 0:
+                return
+            yield from (found for found in led_to(self._view, at, _MOST_RECORDS) if found.records)
+            at += 4
+
+    def _claim_central(self, directory: Directory) -> None:
+        """Headers, names that are text, extra fields that are short; comments are free."""
+        account, view = self._account, self._view
+        for record in directory.records:
+            end = record.at + 46 + len(record.name)
+            account.structure(record.at, 46 + (len(record.name) if is_text(record.name) else 0))
+            _claim_extra(account, record.extra, end)
+            comment = end + len(record.extra)
+            if is_text(view[comment : comment + record.comment]):
+                account.structure(comment, record.comment)
+        end = directory.end
+        account.structure(end, 22)
+        if is_field(bytes(view[end + 22 : end + 22 + number(view, end + 20, 2)])):
+            account.structure(end + 22, number(view, end + 20, 2))
+        locator = end - 20
+        if bytes(view[max(0, locator) : locator + 4]) == LOCATOR64:
+            account.structure(locator, 20)
+            at = number(view, locator + 8, 8)
+            if bytes(view[at : at + 4]) != END64:
+                at = locator - 56
+            account.structure(at, 56 if bytes(view[at : at + 4]) == END64 else 0)
 
 
-def _any(view: memoryview) -> bool:
-    """True if it is not all zeros."""
-    return any(bytes(chunk).strip(b"\0") for chunk in sliced(view))
+def _refused(entry: Entry, message: str) -> Entry:
+    def opened(_passwords: Sequence[str]) -> Iterator[bytes]:
+        raise BadArchive(Reason.RATIO, message)
+        yield b""
+
+    entry.open = opened
+    return entry
 
 
-def _zip64_end(view: memoryview, end: int, plain: tuple[int, int, int]) -> tuple[int, int, int]:
-    """4.3.14: the locator stands right before the end record."""
-    locator = end - 20
-    if locator < 0 or bytes(view[locator : locator + 4]) != _END64_LOCATOR:
-        return plain
-    (at,) = struct.unpack_from("<Q", view, locator + 8)
-    if bytes(view[at : at + 4]) != _END64:
-        at = bytes(view[max(0, locator - 4096) : locator]).rfind(_END64)
-        if at < 0:
-            raise BadArchive(Reason.CORRUPT, "the zip64 end of central directory is missing")
-        at += max(0, locator - 4096)
-    count, size, offset = struct.unpack_from("<QQQ", view, at + 32)
-    return count, size, offset
-
-
-def _central(view: memoryview, at: int, shift: int) -> tuple[_Record, int]:
-    if bytes(view[at : at + 4]) != _CENTRAL:
-        raise BadArchive(Reason.CORRUPT, f"the central directory breaks off at offset {at}")
-    made, flags, method, time, date, crc, packed, size, name, extra, comment, _, _, attributes, header = (
-        struct.unpack_from("<H2x4H3I5HII", view, at + 4)
-    )
-    end = at + 46 + name + extra
-    raw = bytes(view[at + 46 : at + 46 + name])
-    more = bytes(view[at + 46 + name : end])
-    size, packed, header = _zip64_fields(more, size, packed, header)
-    return _Record(
-        flags, method, time, date, crc, packed, size, raw, more, attributes, made >> 8, header + shift
-    ), end + comment
-
-
-def _zip64_fields(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
-    """4.5.3: those of the three that are all ones stand in the extra field, in this order."""
-    data, at, values = _extra_field(extra, 1), 0, [size, packed, header]
-    for index in range(3):
-        if values[index] == _MAX32 and at + 8 <= len(data):
-            values[index] = int.from_bytes(data[at : at + 8], "little")
-            at += 8
-    return values[0], values[1], values[2]
-
-
-def _extra_field(extra: bytes, wanted: int) -> bytes:
-    at = 0
-    while at + 4 <= len(extra):
-        kind, size = struct.unpack_from("<HH", extra, at)
-        if kind == wanted:
-            return extra[at + 4 : at + 4 + size]
-        at += 4 + size
-    return b""
-
-
-def _by_local_headers(view: memoryview, most: int) -> tuple[list[_Record], int]:
-    """Follow local headers from one to the next; where a size is not known, look for what comes next."""
-    records: list[_Record] = []
-    at, end = _find(view, _LOCAL, 0), 0
-    while at >= 0 and at + 30 <= len(view) and len(records) < most:
-        flags, method, time, date, crc, packed, size, name, extra = struct.unpack_from(
-            "<2x4H3I2H", view, at + 4
-        )
-        raw = bytes(view[at + 30 : at + 30 + name])
-        more = bytes(view[at + 30 + name : at + 30 + name + extra])
-        size, packed, _ = _zip64_fields(more, size, packed, 0)
-        start = at + 30 + name + extra
-        after = start + packed
-        if flags & _DESCRIPTOR and not packed:
-            after = min(
-                (one for one in (_find(view, mark, start) for mark in (_LOCAL, _CENTRAL)) if one >= 0),
-                default=len(view),
-            )
-            packed = after - start
-        records.append(_Record(flags, method, time, date, crc, packed, size, raw, more, 0, 0, at))
-        end = min(after, len(view))
-        at = _find(view, _LOCAL, after)
-    return records, end
-
-
-def _find(view: memoryview, mark: bytes, start: int) -> int:
-    """Where `mark` next stands; searched chunk by chunk, so that nothing large is copied."""
-    step = CHUNK_BYTES * 4
-    for base in range(start, len(view), step):
-        at = bytes(view[base : base + step + len(mark) - 1]).find(mark)
-        if at >= 0:
-            return base + at
-    return -1
-
-
-def read_zip(view: memoryview, zipped: ZipFile) -> Iterator[Entry]:
-    """Every member, then what stands in gaps; data that overlaps another member's is refused with `ratio`."""
-    overlapping = _overlaps(zipped.records, len(view))
-    for index, record in enumerate(zipped.records):
-        member = _member(record)
-        if member.kind != "file":
-            yield Entry(member)
-        elif index in overlapping:
-            yield Entry(member, _refuse(Reason.RATIO, f"{member.name}: its data overlaps another member's"))
-        else:
-            yield Entry(member, _opener(view, record, member), record.header)
-    for start, end in zipped.gaps:
-        yield _gap(view[start:end], start)
-
-
-def _gap(view: memoryview, offset: int) -> Entry:
-    return Entry(Member(name="gap", size=len(view), method="stored"), lambda _passwords: sliced(view), offset)
-
-
-def _overlaps(records: Sequence[_Record], length: int) -> set[int]:
+def _overlaps(records: Sequence[Record], length: int) -> set[int]:
     """Members whose compressed data another one's header or data stands in (Fifield's bomb)."""
     order = sorted(range(len(records)), key=lambda n: records[n].header)
     found, reached = set(), 0
@@ -249,129 +205,39 @@ def _overlaps(records: Sequence[_Record], length: int) -> set[int]:
     return found
 
 
-def _refuse(reason: Reason, message: str) -> Callable[[Sequence[str]], Chunks]:
-    def chunks(_passwords: Sequence[str]) -> Chunks:
-        raise BadArchive(reason, message)
-        yield b""
-
-    return chunks
-
-
-def _member(record: _Record) -> Member:
-    name = name_of(record.name, "utf-8" if record.flags & _UTF8 or _is_utf8(record.name) else "cp437")
-    mode = record.attributes >> 16 if record.system == 3 else 0
-    kind = "file"
-    if name.endswith(("/", "\\")) and not record.size:
-        kind = "directory"
-    elif mode & 0o170000 == 0o120000:
-        kind = "symlink"
-    method = record.method
-    aes_field = _extra_field(record.extra, 0x9901)
-    if method == 99 and len(aes_field) >= 7:
-        method = int.from_bytes(aes_field[5:7], "little")
-    return Member(
-        name=name,
-        size=record.size,
-        kind=kind,
-        encrypted=bool(record.flags & _ENCRYPTED),
-        method=METHODS.get(method, f"method {method}"),
-        modified=_dos_time(record.date, record.time),
-        mode=f"{mode & 0o7777:04o}" if mode else None,
-    )
+def _claim_local(account: Account, local: Record, behind: int, after: int) -> None:
+    """The header, and the descriptor that stands between the data's end and the member's."""
+    name = len(local.name)
+    account.structure(local.header, 30 + (name if is_text(local.name) else 0))
+    _claim_extra(account, local.extra, local.header + 30 + name)
+    account.structure(behind, after - behind)
 
 
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-@functools.lru_cache(maxsize=1_024)
-def _dos_time(date: int, time: int) -> str | None:
-    """4.4.6; local time of whoever made it, given as if it were UTC."""
-    fields = ((date >> 9) + 1980, date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2)
-    if not (1 <= fields[1] <= 12 and 1 <= fields[2] <= 31):
-        return None
-    return timestamp(calendar.timegm(fields))
-
-
-def _opener(view: memoryview, record: _Record, member: Member) -> Callable[[Sequence[str]], Chunks]:
-    def chunks(passwords: Sequence[str]) -> Chunks:
-        data = _data(view, record, member)
-        if not member.encrypted:
-            return checked(decompressed(sliced(data), record.method), record.crc, record.size)
-        if record.flags & (_STRONG | _HIDDEN):
-            raise BadArchive(Reason.ENCRYPTED_ARCHIVE, f"{member.name}: PKWARE's strong encryption")
-        return _decrypted(data, record, member, passwords)
-
-    return chunks
-
-
-def _data(view: memoryview, record: _Record, member: Member) -> memoryview:
-    at = record.header
-    if at < 0 or bytes(view[at : at + 4]) != _LOCAL:
-        raise BadArchive(Reason.CORRUPT, f"{member.name}: there is no local header at offset {at}")
-    start = _data_start(view, record)
-    data = view[start : start + record.packed]
-    if len(data) < record.packed and member.encrypted:
-        raise BadArchive(Reason.TRUNCATED, f"{member.name}: the archive ends within it")
-    return data
-
-
-def _decrypted(data: memoryview, record: _Record, member: Member, passwords: Sequence[str]) -> Chunks:
-    """With the first password that fits to the last byte: a wrong one must not yield a single byte."""
-    aes_field = _extra_field(record.extra, 0x9901)
-    for password in passwords:
-        for raw in dict.fromkeys((password.encode("utf-8", "replace"), password.encode("cp437", "replace"))):
-            if record.method == 99 and len(aes_field) >= 7:
-                plain = aes(data, raw, aes_field[4])
-                if plain is not None:
-                    member.method += " (aes)"
-                    member.password = password
-                    method = int.from_bytes(aes_field[5:7], "little")
-                    check = record.crc if aes_field[0] == 1 else None
-                    return checked(decompressed(plain, method), check, record.size)
-                continue
-            byte = record.time >> 8 if record.flags & _DESCRIPTOR else record.crc >> 24
-            if _fits(data, raw, byte, record):
-                again = traditional(data, raw, byte)
-                if again is not None:
-                    member.password = password
-                    return checked(decompressed(again, record.method), record.crc, record.size)
-    raise WrongPassword(member.name, len(passwords))
-
-
-def _fits(data: memoryview, password: bytes, byte: int, record: _Record) -> bool:
-    plain = traditional(data, password, byte)
-    if plain is None:
-        return False
-    try:
-        for _ in checked(decompressed(plain, record.method), record.crc, record.size):
-            pass
-    except BadArchive as error:
-        return error.reason is Reason.UNSUPPORTED_METHOD
-    return True
-
-
-_MOST_RECORDS = 200_000
-_MOST_ENDS = 64
+def _claim_extra(account: Account, extra: bytes, at: int) -> None:
+    """Each field's header, and its data if it is short or text (4.5); what is no field is padding."""
+    place = 0
+    while place + 4 <= len(extra):
+        (size,) = struct.unpack_from("<H", extra, place + 2)
+        data = extra[place + 4 : place + 4 + size]
+        known = len(data) <= FREE_BYTES or is_text(data) or is_text(data[5:])
+        account.structure(at + place, 4 + (len(data) if known else 0))
+        place += 4 + size
+    if len(extra) - place < 4:
+        account.structure(at + place, len(extra) - place)
 
 
 def _begins(view: memoryview, offset: int) -> bool:
-    """A local header of a version, a method and a name that there are; or the end of an empty archive."""
-    if bytes(view[offset : offset + 4]) == _END:
+    """A local header, or the end of an empty archive."""
+    if bytes(view[offset : offset + 4]) == END:
         return number(view, offset + 4, 2) == 0 == number(view, offset + 10, 2)
-    version, method, name = (number(view, offset + at, 2) for at in (4, 8, 26))
-    first = number(view, offset + 30, 1)
-    return version & 0xFF <= 63 and method in _KNOWN_METHODS and 0 < name <= 1024 and first >= 32
+    spanned = 4 if bytes(view[offset : offset + 4]) in _SPANNED else 0
+    return is_local(view, offset + spanned)
 
 
 def _end(view: memoryview, offset: int) -> int | None:
     """Behind the first end record whose directory stands right before it, counted from here."""
     at, tried = offset, 0
-    while (at := _find(view, _END, at)) >= 0 and tried < _MOST_ENDS:
+    while (at := find(view, END, at)) >= 0 and tried < _MOST_ENDS:
         size, start = number(view, at + 12, 4), number(view, at + 16, 4)
         if offset + start + size == at:
             return min(len(view), at + 22 + number(view, at + 20, 2))
@@ -379,12 +245,11 @@ def _end(view: memoryview, offset: int) -> int | None:
     return None
 
 
-_KNOWN_METHODS = frozenset({*range(20), *range(93, 100)})
 FORMATS = (
     Format(
         "zip",
-        lambda source: read_zip(source.view, open_zip(source.view, _MOST_RECORDS)),
-        (Mark(_LOCAL), Mark(b"PK\x07\x08PK\x03\x04"), Mark(b"PK00PK\x03\x04")),
+        read_zip,
+        (Mark(LOCAL), Mark(b"PK\x07\x08PK\x03\x04"), Mark(b"PK00PK\x03\x04")),
         _begins,
         _end,
     ),

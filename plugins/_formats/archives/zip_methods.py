@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from stoq_core.errors import Reason
 
-from .entry import CHUNK_BYTES, BadArchive, Chunks
+from .entry import CHUNK_BYTES, BadArchive, Chunks, sliced
 from .stream import zstd_decoder
 
+_LZMA = 14
 METHODS = {0: "stored", 8: "deflate", 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 99: "aes"}
+DECODED = frozenset({0, 8, 9, 12, 14, 93})
+"""Those that are read here."""
 
 
 def checked(chunks: Chunks, crc: int | None, size: int) -> Chunks:
@@ -23,22 +27,30 @@ def checked(chunks: Chunks, crc: int | None, size: int) -> Chunks:
         yield chunk
     if seen < size:
         raise BadArchive(Reason.TRUNCATED, f"{seen} of {size} bytes are there")
+    if seen > size:
+        raise BadArchive(Reason.CORRUPT, f"{seen} bytes came out where {size} are listed")
     if crc is not None and running != crc:
         raise BadArchive(Reason.CORRUPT, "the checksum does not hold")
 
 
-def decompressed(chunks: Chunks, method: int) -> Chunks:
+def decompressed(data: memoryview | Iterator[bytes], method: int, taken: list[int]) -> Chunks:
+    """The plain bytes; `taken` gets how many packed ones they were made of."""
+    chunks = sliced(data) if isinstance(data, memoryview) else data
     if method == 0:
         yield from chunks
         return
-    decoder = _decoder(method)
+    decoder, given = _decoder(method), 0
     for chunk in chunks:
+        given += len(chunk)
         yield from _steps(decoder, bytes(chunk))
         if decoder.eof:
-            return
-    yield from _steps(decoder, b"")
-    if not decoder.eof:
+            break
+    else:
+        yield from _steps(decoder, b"")
+    if not decoder.eof and method != _LZMA:  # which may go without a mark for its end
         raise BadArchive(Reason.TRUNCATED, "the compressed data ends in the middle")
+    if decoder.eof:
+        taken.append(given - len(decoder.unused_data))
 
 
 def _steps(decoder: Any, data: bytes) -> Chunks:
@@ -65,7 +77,7 @@ def _decoder(method: int) -> Any:
         import bz2
 
         return bz2.BZ2Decompressor()
-    if method == 14:
+    if method == _LZMA:
         return _ZipLzma()
     if method == 93:
         return zstd_decoder()
@@ -85,6 +97,11 @@ class _Deflate64:
     def eof(self) -> bool:
         return bool(self._inflater.eof)
 
+    @property
+    def unused_data(self) -> bytes:
+        """What is left of the piece that it was given at last cannot be told: it counts as used."""
+        return self.unconsumed_tail
+
     def decompress(self, data: bytes, _most: int) -> bytes:
         piece, self.unconsumed_tail = data[:1024], data[1024:]
         out: bytes = self._inflater.inflate(piece)
@@ -101,6 +118,12 @@ class _ZipLzma:
     @property
     def eof(self) -> bool:
         return bool(self._inner and self._inner.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        """What stands behind the end."""
+        left: bytes = self._inner.unused_data
+        return left
 
     def decompress(self, data: bytes, most: int) -> bytes:
         if self._inner is None:

@@ -14,7 +14,7 @@ import msgspec
 
 LOCAL, CENTRAL, DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
 END, END64, LOCATOR64, SIGNATURE = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"PK\x05\x05"
-_END_WITHIN = 22 + 65_535
+END_WITHIN = 22 + 65_535
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _WITH_DESCRIPTOR, _UTF8 = 8, 2048
 _TEXT, _DATA, _MOST_FIELDS = 512, 32, 16
@@ -170,9 +170,9 @@ def extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
         at += 4 + size
 
 
-def after_data(view: memoryview, header: Header, packed: int, flags: int) -> int:
-    """Where a member ends: behind its data and its descriptor, which may lack its mark."""
-    end = header.end + packed
+def after_data(view: memoryview, begin: int, packed: int, flags: int) -> int:
+    """Where a member ends whose data begin at `begin`: behind its descriptor, which may lack its mark."""
+    end = begin + packed
     if flags & _WITH_DESCRIPTOR:
         marked = bytes(view[end : end + 4]) == DESCRIPTOR
         crc_at = end + 4 if marked else end
@@ -189,7 +189,7 @@ def _zip64_follows(view: memoryview, crc_at: int) -> bool:
 
 def ends(view: memoryview) -> list[EndRecord]:
     """All end records near the end, zip64 ones too; `in_use` is the last that leads anywhere."""
-    base = max(0, len(view) - _END_WITHIN)
+    base = max(0, len(view) - END_WITHIN)
     tail = bytes(view[base:])
     found: list[EndRecord] = []
     at = tail.rfind(END)

@@ -6,12 +6,40 @@ import lzma
 import zlib
 
 _INT31 = 1 << 31
+_MOST_SKIPPABLE = 64
 _OLD_PYTHONS = frozenset({20_121, 50_428, 50_823, 60_202, 60_717})
 
 
 def is_arj(head: bytes, _view: memoryview) -> bool:
     """A main header of a sane size."""
     return len(head) < 11 or (head[10] == 2 and 30 <= head[4] <= head[2] | head[3] << 8 <= 2600)
+
+
+def is_cab(head: bytes, _view: memoryview) -> bool:
+    """Version 1.x; fields that are reserved may hold anything."""
+    return len(head) < 26 or (head[25] == 1 and head[24] <= 9)
+
+
+def _behind_skippable(head: bytes, view: memoryview) -> bytes:
+    """The mark behind frames that decoders of zstd and lz4 skip (RFC 8878, 3.1.2)."""
+    at = 0
+    for _ in range(_MOST_SKIPPABLE):
+        head = bytes(view[at : at + 8])
+        if len(head) < 8 or head[0] & 0xF0 != 0x50 or head[1:4] != b"\x2a\x4d\x18":
+            break
+        at += 8 + int.from_bytes(head[4:8], "little")
+    return head[:4]
+
+
+def is_skippable(head: bytes, view: memoryview) -> bool:
+    """A frame to be skipped, with one of zstd behind it, or none."""
+    behind = _behind_skippable(head, view)
+    return head[0] & 0xF0 == 0x50 and (behind == b"\x28\xb5\x2f\xfd" or not behind)
+
+
+def is_skippable_lz4(head: bytes, view: memoryview) -> bool:
+    """A frame to be skipped, with one of lz4 behind it."""
+    return head[0] & 0xF0 == 0x50 and _behind_skippable(head, view) == b"\x04\x22\x4d\x18"
 
 
 def is_compress(head: bytes, _view: memoryview) -> bool:

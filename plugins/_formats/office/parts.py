@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from plugins._formats.archives.entry import BadArchive, Entry
-from plugins._formats.archives.zip import open_zip, read_zip
+from plugins._formats.archives.entry import BadArchive, Entry, chunks_of
+from plugins._formats.archives.zip import read_members
 from plugins._formats.office.compound import MAGIC, BadCompound, Compound
 from plugins._formats.office.encryption import encryption
 from plugins._formats.office.inner import Inflated
@@ -68,7 +68,7 @@ def _slides(view: memoryview) -> Iterator[Found]:
 def _members(view: memoryview, room: int) -> Iterator[Found]:
     """The compound files among the members of an OOXML package; of others only the first bytes are read."""
     try:
-        entries = list(read_zip(view, open_zip(view, _MOST_MEMBERS)))
+        entries = read_members(view, _MOST_MEMBERS)
     except PluginError:
         return  # the worker `decompress` reports it
     if not any(one.member.name == "[Content_Types].xml" for one in entries):
@@ -88,7 +88,7 @@ def _member(entry: Entry, room: int) -> tuple[bytearray, bool]:
     made = bytearray()
     assert entry.open is not None
     try:
-        for chunk in entry.open([]):
+        for chunk in chunks_of(entry.open([])):
             made += chunk
             if len(made) >= 8 and not made.startswith(MAGIC):
                 return bytearray(), True
