@@ -17,7 +17,8 @@ from .limits import KiB
 
 MIN_GAP_BYTES = 8
 """Shorter leftovers hold no file of any kind; they are counted as structure."""
-_LEADING_ZEROS = 32 * KiB
+_CD_ZEROS = 32 * KiB
+_CD_MARKS = frozenset({b"CD001", b"BEA01"})
 _STEP = 64 * KiB
 
 
@@ -134,20 +135,21 @@ class Account:
     def gaps(self, view: memoryview) -> Iterator[Gap]:
         """What nobody claimed and is not one byte repeated, in order, without the zeros in front of it.
 
-        32 KiB of zeros and more stay: some formats (ISO 9660) begin with that many.
+        The 32 KiB of zeros that CD images begin with stay. May be asked while claims are still made.
+        Where nothing was claimed nothing was opened: the payload is no child of its own.
         """
-        at = 0
-        for start, end, _ in [*self._sorted(), (self.size, self.size, Claim.STRUCTURE)]:
+        self._left.clear()
+        claims, at = self._sorted(), 0
+        for start, end, _ in [*claims, (self.size, self.size, Claim.STRUCTURE)] if claims else ():
             if start > at:
                 yield from self._gap(view, at, start)
             at = max(at, end)
 
     def _gap(self, view: memoryview, start: int, end: int) -> Iterator[Gap]:
         name = "lead" if start == 0 else "tail" if end == self.size else "gap"
-        first = _after_zeros(view, start, end)
-        if first - start < _LEADING_ZEROS:
-            self._counted("padding", first - start)
-            start = first
+        first = max(start, _without_image(view, _after_zeros(view, start, end)))
+        self._counted("padding", first - start)
+        start = first
         if end - start < MIN_GAP_BYTES:
             self._counted("structure", end - start)
         elif _repeats(view, start, end):
@@ -176,6 +178,12 @@ class Account:
             found[kind] += size
         del found["searched"]
         return Coverage(**found, plain=max(0, self.size - sum(found.values())))
+
+
+def _without_image(view: memoryview, first: int) -> int:
+    """`first`, or where the CD image begins whose first mark is there (ECMA-119, 6.2.1; ECMA-167 2/9.1)."""
+    marked = next((n for n in (0, 1) if bytes(view[first + n : first + n + 5]) in _CD_MARKS), None)
+    return first if marked is None else first - 1 + marked - _CD_ZEROS
 
 
 def _after_zeros(view: memoryview, start: int, end: int) -> int:

@@ -51,6 +51,8 @@ def encrypted_zip() -> bytes:
     made[6] |= 1  # general purpose bit 0 of the local header (APPNOTE 4.4.4)
     central = plain.index(b"PK\x01\x02")
     made[central + 8] |= 1
+    made[14] ^= 1  # a checksum that the bytes as they stand do not have
+    made[central + 16] ^= 1
     return bytes(made)
 
 

@@ -7,15 +7,11 @@ import re
 USUAL_PASSWORDS = ("infected", "malware", "virus", "password", "1234", "123456")
 """What samples are usually locked with: tried wherever something is locked."""
 
-_YEARS = {2: range(23, 28), 4: range(2023, 2028)}
-_SEASONS = ("Spring", "Summer", "Autumn", "Winter")
 GUESSED_PASSWORDS = (
     "12345", "12345678", "123456789", "0000", "1111", "abc123", "admin", "qwerty", "test", "secret", "pass",
     "Password1", "Passw0rd", "P@ssw0rd", "Welcome1",
-    *(f"{season}{year}{mark}" for season in _SEASONS for year in _YEARS[4] for mark in ("", "!")),
-    *(f"{season}{year}{mark}" for season in _SEASONS for year in (98, 99, *_YEARS[2]) for mark in ("", "!")),
 )  # fmt: skip
-"""What people choose who have to choose one: tried only where a wrong one is found out in microseconds."""
+"""What people choose who have to choose one, beside `seasonal`: tried where a wrong one is known at once."""
 
 _KEYWORD = re.compile(
     r"pass(?:word|wort|code|phrase|w(?=[\s:=]))|kennwort|\bpwd?\b|contrase(?:ñ|n)a|"

@@ -27,7 +27,7 @@ _PARALLELS_MARKS = (b"WithoutFreeSpace", b"WithouFreSpacExt")
 
 def read_vdi(source: Source) -> Iterator[Entry]:
     """The disk; a difference is over another file, which is said."""
-    image = Image(source.view)
+    image = Image(source.view, source.account)
     header_bytes, kind = struct.unpack("<II", image.at(0x48, 8))
     table_at, data_at = struct.unpack("<II", image.at(0x154, 8))
     size, block, extra, count = struct.unpack("<QIII", image.at(0x170, 20))
@@ -50,7 +50,7 @@ def read_vdi(source: Source) -> Iterator[Entry]:
 
 def read_parallels(source: Source) -> Iterator[Entry]:
     """The disk; entries are sectors in the older kind and clusters in the newer."""
-    image = Image(source.view)
+    image = Image(source.view, source.account)
     mark, _, _, _, sectors, count, total, _, _, _, _ = _PARALLELS.unpack(image.at(0, _PARALLELS.size))
     cluster = sectors * _SECTOR
     if not sectors or cluster > GiB:

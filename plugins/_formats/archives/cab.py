@@ -57,10 +57,7 @@ def read_cab(source: Source) -> Iterator[Entry]:
         account.structure(at, 4)
         at += 4 + header_reserve
     for _ in range(2 * bool(flags & _PREVIOUS) + 2 * bool(flags & _NEXT)):
-        begun = at
-        raw, at = _string(view, at)
-        if is_text(raw):
-            account.structure(begun, at - begun)
+        _, at = _claimed_string(view, at, account)
     solids, shelf = list[tuple[_Folder, Solid]](), list[Solid]()
     for _ in range(folder_count):
         if at + 8 > len(view):
@@ -75,6 +72,7 @@ def read_cab(source: Source) -> Iterator[Entry]:
             reached[index] = max(reached[index], start + member.size)
         yield _entry(member, start, index, solids)
     yield from _slack(solids, reached)
+    _claim_unread(solids, number(view, 8, 4), account)
 
 
 def _files(view: memoryview, at: int, count: int, account: Account) -> Iterator[tuple[Member, int, int]]:
@@ -84,10 +82,7 @@ def _files(view: memoryview, at: int, count: int, account: Account) -> Iterator[
             raise BadArchive(Reason.TRUNCATED, "the file ends within the cabinet's list of files")
         size, start, index, date, time, attributes = struct.unpack_from("<IIHHHH", view, at)
         account.structure(at, 16)
-        begun = at + 16
-        raw, at = _string(view, begun)
-        if is_text(raw):
-            account.structure(begun, at - begun)
+        raw, at = _claimed_string(view, at + 16, account)
         member = Member(
             name=name_of(raw, "utf-8" if attributes & _UTF8_NAME else "cp1252").replace("\\", "/"),
             size=size,
@@ -96,13 +91,19 @@ def _files(view: memoryview, at: int, count: int, account: Account) -> Iterator[
         yield member, start, index
 
 
+def _claim_unread(solids: list[tuple[_Folder, Solid]], end: int, account: Account) -> None:
+    """The data of folders that broke off, up to the next one's."""
+    for folder, solid in solids:
+        if folder.blocks and solid.damaged:
+            later = (other.offset for other, _ in solids if other.offset > folder.offset)
+            account.unread(folder.offset, min(later, default=end) - folder.offset)
+
+
 def _slack(solids: list[tuple[_Folder, Solid]], reached: list[int]) -> Iterator[Entry]:
     """What a folder holds behind its last file: programs decompress it, and no file has it."""
     for index, (folder, solid) in enumerate(solids):
-        if not folder.blocks or folder.method & 15 not in _METHODS:
-            continue
-        rest = solid.size - reached[index]
-        if not solid.damaged and rest >= MIN_GAP_BYTES:
+        rest = solid.size - reached[index] if folder.blocks and not solid.damaged else 0
+        if rest >= MIN_GAP_BYTES:
             member = Member(name=f"slack of folder {index}", size=rest, kind="slack")
             yield Entry(member, lambda _passwords, s=solid, r=reached[index], n=rest: s.part(r, n))  # type: ignore[misc]
 
@@ -124,6 +125,14 @@ def _string(view: memoryview, at: int) -> tuple[bytes, int]:
     if not end:
         raise BadArchive(Reason.CORRUPT, f"the name at offset {at} has no end")
     return head, at + len(head) + 1
+
+
+def _claimed_string(view: memoryview, at: int, account: Account) -> tuple[bytes, int]:
+    """Claimed if it is a name."""
+    raw, end = _string(view, at)
+    if is_text(raw):
+        account.structure(at, end - at)
+    return raw, end
 
 
 def _chunks(view: memoryview, folder: _Folder, reserve: int, account: Account) -> Callable[[], Chunks]:

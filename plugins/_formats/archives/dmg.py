@@ -120,16 +120,20 @@ def _method(partition: Partition) -> str:
 
 
 def _chunks(view: memoryview, partition: Partition, account: Account) -> Chunks:
-    at = 0
-    for run in partition.runs:
-        if run.start != at:
-            raise BadArchive(Reason.CORRUPT, f"the chunks of {partition.name!r} leave a gap at byte {at}")
-        if run.kind in _HOLES:
-            yield from zeros(run.size)
-        else:
-            yield from _run(view, run)
-            account.child(run.offset, run.packed)
-        at += run.size
+    at = done = 0
+    try:
+        for run in partition.runs:
+            if run.start != at:
+                raise BadArchive(Reason.CORRUPT, f"the chunks of {partition.name!r} leave a gap at byte {at}")
+            if run.kind in _HOLES:
+                yield from zeros(run.size)
+            else:
+                yield from _run(view, run)
+                account.child(run.offset, run.packed)
+            at, done = at + run.size, done + 1
+    finally:  # damaged, or more than is wanted: what is left is not read
+        for run in partition.runs[done:]:
+            account.unread(run.offset, run.packed)
 
 
 def _run(view: memoryview, run: Run) -> Chunks:

@@ -67,15 +67,24 @@ class Image:
 
     def chunks(self, extents: Sequence[Extent]) -> Chunks:
         """The ranges' bytes, one range after the other."""
-        for offset, size in extents:
-            if offset is None:
-                yield from zeros(size)
-                continue
-            data = self.view[offset : offset + size]
-            yield from sliced(data)
-            self.account.child(offset, size)
-            if len(data) < size:
-                raise BadArchive(Reason.TRUNCATED, f"the image ends {size - len(data)} bytes too early")
+        done = 0
+        try:
+            for offset, size in extents:
+                if offset is None:
+                    yield from zeros(size)
+                else:
+                    yield from self._range(offset, size)
+                done += 1
+        finally:  # damaged, or more than is wanted: what is left is not read
+            for offset, size in extents[done:]:
+                self.account.unread(offset or 0, size if offset is not None else 0)
+
+    def _range(self, offset: int, size: int) -> Chunks:
+        data = self.view[offset : offset + size]
+        yield from sliced(data)
+        if len(data) < size:
+            raise BadArchive(Reason.TRUNCATED, f"the image ends {size - len(data)} bytes too early")
+        self.account.child(offset, size)
 
 
 def zeros(size: int) -> Iterator[bytes]:

@@ -82,17 +82,8 @@ def read_iso(source: Source) -> Iterator[Entry]:
         image.next_tree()
     if find_udf(image):
         yield from read_udf_tree(image)
-    _claim_padding(image)
     if problem is not None:
         raise problem
-
-
-def _claim_padding(image: Image) -> None:
-    """Zeros up to where the volume ends: what follows there begins a file of its own."""
-    end = _end(image.view, 0) or 0
-    for gap in list(image.account.gaps(image.view)):
-        if gap.offset < end < gap.offset + gap.size and behind_zeros(image.view[:end], gap.offset) == end:
-            image.account.padding(gap.offset, end - gap.offset)
 
 
 def _claim_partition_table(image: Image) -> None:
@@ -131,7 +122,7 @@ def _claim_descriptor(image: Image, at: int, head: bytes) -> None:
         _claim_boot_catalog(image, int.from_bytes(head[71:75], "little") * _SECTOR)
     elif head[0] == 255:
         image.account.structure(at, 7)
-    elif is_field(head[8:72]) and is_field(head[190:881].replace(b"\xff", b"")):
+    elif is_field(head[8:72]) and is_field(head[190:813].replace(b"\xff", b"")):
         image.account.structure(at, 883)
     else:
         image.account.structure(at, 8)

@@ -40,7 +40,7 @@ class _Layout(NamedTuple):
 
 def read_qcow(source: Source) -> Iterator[Entry]:
     """The disk, then each snapshot."""
-    image = Image(source.view)
+    image = Image(source.view, source.account)
     version = int.from_bytes(image.at(4, 4))
     if version == 1:
         yield from _first_version(source, image)
@@ -166,7 +166,7 @@ def _old_clusters(
 
 def read_qed(source: Source) -> Iterator[Entry]:
     """The disk: two levels of tables in clusters, nothing packed."""
-    image = Image(source.view)
+    image = Image(source.view, source.account)
     _, cluster, table, _, features, _, _, l1, size, _, _ = _QED.unpack(image.at(0, _QED.size))
     if cluster & cluster - 1 or not 4096 <= cluster <= 64 * MiB or not 1 <= table <= 16:
         raise BadArchive(Reason.CORRUPT, f"clusters of {cluster} bytes do not exist")

@@ -9,12 +9,14 @@ from stoq_core.errors import PluginError
 
 from .by_tool import read_rar
 from .declare import Format, Mark, Source, number
-from .entry import Entry, is_text
+from .entry import Entry, is_field, is_text
 from .rarvolume import Block, as_file, blocks, end_of_rar
 
 _RAR5 = b"Rar!\x1a\x07\x01\x00"
 _MOST_EXTRA_BYTES = 256
+_MOST_COMMENT_BYTES = 2_048
 _MOST_ODD = 32
+_MOST_COMMENT_BYTES = 2_048
 _RECOVERY = frozenset({b"RR", b"QO"})
 """Services whose data repeat what the archive holds: sums to mend it with, and copies of its headers."""
 
@@ -28,7 +30,7 @@ def _read(source: Source) -> Iterator[Entry]:
         locked = locked or block.kind == "locked"
         if is_text(block.name) and block.extra <= _MOST_EXTRA_BYTES:
             account.structure(block.at, block.header)
-        if block.name in _RECOVERY and block.kind == "service":
+        if block.kind == "service" and (block.name in _RECOVERY or _is_comment(view, block)):
             account.structure(block.at + block.header, block.data)
     files = [block for block in found if block.kind == "file" and not block.is_directory]
     if locked:
@@ -44,6 +46,12 @@ def _read(source: Source) -> Iterator[Entry]:
             claim(block.at + block.header, block.data)
     if bytes(view[:8]) == _RAR5:
         yield from _odd(source, found)
+
+
+def _is_comment(view: memoryview, block: Block) -> bool:
+    """Text as it stands, which is searched there."""
+    data = bytes(view[block.at + block.header : block.end])[:_MOST_COMMENT_BYTES]
+    return block.name == b"CMT" and not block.method and is_field(data)
 
 
 def _odd(source: Source, found: list[Block]) -> Iterator[Entry]:

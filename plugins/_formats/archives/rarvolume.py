@@ -15,6 +15,7 @@ _VOLUME = 1
 _HEAD_BYTES = 64
 _BLOCKS4, _FILE4, _END4 = range(0x72, 0x7C), 0x74, 0x7B
 _HAS_DATA4, _LARGE4, _LOCKED4, _COMMENT4 = 0x8000, 0x100, 0x80, 8
+_FILE_HEADER4 = 32
 _SERVICE4, _DIRECTORY4 = 0x7A, 0xE0
 _FILE5, _SERVICE5, _LOCKED5, _END5 = 2, 3, 4, 5
 _DIRECTORY5, _TIME5, _SUM5 = 1, 2, 4
@@ -142,6 +143,8 @@ def _block4(view: memoryview, at: int) -> Block | None:
     if flags & _LARGE4:
         data += int.from_bytes(head[32:36], "little") << 32
         place += 8
+    if size < _FILE_HEADER4 or len(head) < _FILE_HEADER4:
+        return Block(at, size, data, "other")
     name = bytes(view[place : place + int.from_bytes(head[26:28], "little")])
     directory = flags & _DIRECTORY4 == _DIRECTORY4
     what = "file" if kind == _FILE4 else "service"

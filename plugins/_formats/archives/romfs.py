@@ -24,7 +24,7 @@ _TYPE_BITS = 0o170000
 
 def read_romfs(source: Source) -> Iterator[Entry]:
     """Every entry with bytes, whatever its kind; each header is walked once."""
-    image = Image(source.view)
+    image = Image(source.view, source.account)
     _, at = _romfs_name(image, 16)
     source.account.structure(0, at)
     waiting, seen = [(at, "")], set[int]()
@@ -66,7 +66,7 @@ def _romfs_name(image: Image, at: int) -> tuple[str, int]:
 
 def read_cramfs(source: Source) -> Iterator[Entry]:
     """Every file (Linux, fs/cramfs/README and uapi/linux/cramfs_fs.h), pages inflated one by one."""
-    image = Image(source.view)
+    image = Image(source.view, source.account)
     little = image.at(0, 4) == _CRAM_LITTLE
     flags = int.from_bytes(image.at(8, 4), "little" if little else "big")
     if flags & 0x0800:

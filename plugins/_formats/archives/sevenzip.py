@@ -251,7 +251,11 @@ def read_7z(source: Source) -> Iterator[Entry]:
 
     7-Zip reads the methods that py7zr does not, and what stands in members that are called folders.
     """
-    archive = SevenZip(source.payload.open(), source.passwords)
+    try:
+        archive = SevenZip(source.payload.open(), source.passwords)
+    except BadArchive:
+        source.account.unread(0, end_of_7z(source.view))
+        raise
     listed = [entry.member for entry in archive.entries()]
     if any(member.kind == "directory" and member.size for member in listed):
         yield from _by_7z(source, archive.password)
@@ -298,10 +302,11 @@ def _claim(source: Source, archive: SevenZip, *, whole: bool) -> None:
     view, account = source.view, source.account
     end = end_of_7z(view)
     account.structure(0, _SIGNATURE_BYTES)
-    account.structure(_SIGNATURE_BYTES + number(view, 12, 8), end)
+    header = _SIGNATURE_BYTES + number(view, 12, 8)
+    account.structure(header, end - header)
     for start, size in archive.packed:
         (account.child if whole else account.unread)(_SIGNATURE_BYTES + start, size)
-    for start, size in _header_streams(bytes(view[_SIGNATURE_BYTES + number(view, 12, 8) : end])):
+    for start, size in _header_streams(bytes(view[header:end])):
         account.structure(_SIGNATURE_BYTES + start, size)
 
 

@@ -31,7 +31,7 @@ def _claimed(source: Source, read: Callable[[memoryview], Decoding]) -> Chunks:
     """What `read` gives; up to where it ends the bytes are the child's."""
     try:
         end = yield from read(source.view)
-    except BadArchive:
+    except (BadArchive, GeneratorExit):  # damaged, or more than is wanted
         source.account.unread(0, len(source.view))
         raise
     source.account.child(0, end)

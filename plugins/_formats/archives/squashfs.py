@@ -230,27 +230,34 @@ class _Squashfs:
             yield plain
 
     def _file(self, inode: _Inode) -> Chunks:
-        at, left = inode.start, inode.size
-        for word in inode.blocks:
-            size, expected = word & (_RAW_BLOCK - 1), min(self._block, left)
-            if not size:
-                yield from zeros(expected)
-            else:
-                data = self._view[at : at + size]
-                if len(data) < size:
-                    raise BadArchive(Reason.TRUNCATED, "the image ends within a file")
-                plain = bytes(data) if word & _RAW_BLOCK else self._decode(data, self._block)
-                self._account.child(at, size)
-                if len(plain) != expected:
-                    raise BadArchive(Reason.CORRUPT, f"a block of {expected} bytes gives {len(plain)}")
-                yield plain
-                at += size
-            left -= expected
+        at, left, done = inode.start, inode.size, 0
+        try:
+            for word in inode.blocks:
+                size, expected = word & (_RAW_BLOCK - 1), min(self._block, left)
+                if size:
+                    yield self._data_block(at, word, expected)
+                    at += size
+                else:
+                    yield from zeros(expected)
+                left, done = left - expected, done + 1
+        finally:  # damaged, or more than is wanted: what is left is not read
+            self._account.unread(at, sum(word & (_RAW_BLOCK - 1) for word in inode.blocks[done:]))
         if left:
             tail = self._fragment(inode.fragment)[inode.offset : inode.offset + left]
             yield tail
             if len(tail) < left:
                 raise BadArchive(Reason.CORRUPT, "a file's tail is not where it should be")
+
+    def _data_block(self, at: int, word: int, expected: int) -> bytes:
+        size = word & (_RAW_BLOCK - 1)
+        data = self._view[at : at + size]
+        if len(data) < size:
+            raise BadArchive(Reason.TRUNCATED, "the image ends within a file")
+        plain = bytes(data) if word & _RAW_BLOCK else self._decode(data, self._block)
+        if len(plain) != expected:
+            raise BadArchive(Reason.CORRUPT, f"a block of {expected} bytes gives {len(plain)}")
+        self._account.child(at, size)
+        return plain
 
     def _fragment(self, index: int) -> bytes:
         """A block of many files' tails; the last few stay decompressed."""

@@ -79,7 +79,7 @@ def _claimed(
                 account.child(begun, end - begun)
             streams.append((begun, end))
             begun = _next_start(view, end, kind, account)
-    except BadArchive:
+    except (BadArchive, GeneratorExit):  # damaged, or more than is wanted
         account.unread(begun, len(view) - begun)
         raise
     if problem is not None:

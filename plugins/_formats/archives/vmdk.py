@@ -38,7 +38,7 @@ class _Grains(NamedTuple):
 
 def read_vmdk(source: Source) -> Iterator[Entry]:
     """The text that describes the disk, then the disk."""
-    image = Image(source.view)
+    image = Image(source.view, source.account)
     if image.at(0, 4) == b"COWD":
         yield from _cowd(source, image)
         return

@@ -19,6 +19,7 @@ from .stream import decompressed
 _HEADER_BYTES = 28
 _MAX_TOC_BYTES = 64 * MiB
 _MAX_DEPTH = 64
+_MOST_SIGNATURE_BYTES = 512
 _MAX_TEXT = 4_096
 _ENCODINGS = {
     "application/octet-stream": "stored", "application/x-gzip": "zlib", "application/zlib": "zlib",
@@ -44,7 +45,12 @@ def read_xar(source: Source) -> Iterator[Entry]:
     account.child(header, packed)
     listing = Member(name="contents.xml", size=len(contents), kind="table of contents", method="zlib")
     yield Entry(listing, lambda _passwords: iter((contents,)))
-    for fields in _files(contents):
+    files, own = _files(contents)
+    for what in ("checksum", "signature", "x-signature"):
+        account.structure(
+            heap + _number(own, f"{what}/offset"), min(_MOST_SIGNATURE_BYTES, _number(own, f"{what}/size"))
+        )
+    for fields in files:
         yield _entry(image, heap, fields)
 
 
@@ -60,8 +66,11 @@ def _inflated(data: memoryview) -> bytes:
     return toc
 
 
-def _files(toc: bytes) -> list[dict[str, str]]:
-    """The `file` elements as flat tables of their fields, `name` with the folders before it."""
+def _files(toc: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """The `file` elements as flat tables of their fields, `name` with the folders before it.
+
+    Beside them the fields of the table's own checksum and signatures.
+    """
     from xml.parsers import expat
 
     parser = expat.ParserCreate()
@@ -75,7 +84,7 @@ def _files(toc: bytes) -> list[dict[str, str]]:
     except (expat.ExpatError, ValueError, LookupError) as error:
         if not handler.files:
             raise BadArchive(Reason.CORRUPT, f"the table of contents is no XML: {error}") from None
-    return handler.files
+    return handler.files, handler.own
 
 
 class _Toc:
@@ -83,6 +92,7 @@ class _Toc:
 
     def __init__(self) -> None:
         self.files: list[dict[str, str]] = []
+        self.own: dict[str, str] = {}
         self._path: list[str] = []
         self._open: list[dict[str, str]] = []
         self._text = ""
@@ -112,6 +122,8 @@ class _Toc:
         self._path.pop()
         if name == "file":
             self._open.pop()
+        elif not self._open and name in ("offset", "size"):
+            self.own.setdefault(f"{self._path[-1] if self._path else ''}/{name}", self._text.strip())
         elif self._open:
             within = self._path[len(self._path) - self._path[::-1].index("file") :]
             key = "/".join([*within, name])

@@ -83,7 +83,10 @@ class _Reading:
         self.problem = found[0].problem
         yield from self._directory(found[0])
         for other in found[1:]:
-            if other.start == other.end or self._is_within_member(other):
+            if self._is_within_member(other):
+                continue
+            if not other.records:
+                self._claim_central(other)
                 continue
             yield from self._directory(other, "a second directory names it")
 

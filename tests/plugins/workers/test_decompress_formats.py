@@ -42,10 +42,10 @@ def unpack(content: bytes, name: str = "x", **job_arguments: Any) -> Ran:
 
 
 def unpacked(content: bytes, name: str = "x") -> dict[str, bytes]:
-    """The members, where nothing was wrong."""
+    """The members, where nothing was wrong; a xar's list of them is a child, too."""
     ran = unpack(content, name)
     assert not ran.reasons, ran.errors
-    return ran.contents
+    return {name: body for name, body in ran.contents.items() if name != "contents.xml"}
 
 
 BUILT: dict[str, Callable[[], bytes]] = {
@@ -112,7 +112,10 @@ def test_archives_of_other_programs(form: str, tmp_path: Path) -> None:
     out = tmp_path / ("out." + form.split(maxsplit=1)[0])
     command = [program, *(str(out) if w == "OUT" else str(source) if w == "SRC" else w for w in words)]
     subprocess.run(command, cwd=source, check=True, capture_output=True)
-    assert unpacked(out.read_bytes(), out.name) == MEMBERS
+    found = unpacked(out.read_bytes(), out.name)
+    if form == "xar of bsdtar":
+        found.pop("tail", None)  # libarchive leaves the beginning of its list behind the heap
+    assert found == MEMBERS
 
 
 STREAMS: dict[str, Callable[[bytes], bytes]] = {
@@ -159,7 +162,8 @@ def test_lz4_legacy_and_joined_frames() -> None:
         block = lz4.block.compress(TEXT[at : at + 40_000], store_size=False)
         blocks += len(block).to_bytes(4, "little") + block
     assert unpacked(b"\x02\x21\x4c\x18" + blocks, "k.lz4") == {"k": TEXT}
-    assert unpacked(lz4.frame.compress(TEXT) + lz4.frame.compress(NOISE), "k.lz4") == {"k": TEXT + NOISE}
+    joined = unpacked(lz4.frame.compress(TEXT) + lz4.frame.compress(NOISE), "k.lz4")
+    assert joined == {"k": TEXT + NOISE, "k.part1": TEXT, "k.part2": NOISE}
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
@@ -184,7 +188,7 @@ def test_rpm(pack: Callable[[bytes], bytes]) -> None:
     assert found["scripts/prein"] == b"echo hello"
     assert unpacked(found["sample-1.0.cpio"]) == MEMBERS
     behind = unpacked(made.rpm(pack(made.cpio(MEMBERS)), b"echo hello") + BEHIND)
-    assert any(one == BEHIND or one.endswith(BEHIND) for one in behind.values())
+    assert any(one.endswith(BEHIND[2:]) for one in behind.values())
 
 
 @pytest.mark.parametrize("kind", [1, 0x80000004, 0x80000005, 0x80000006, 0x80000008])
@@ -286,7 +290,7 @@ RARS = {
     "rar5-solid.rar": {"stest1.txt": 2048, "stest2.txt": 2048},
     "rar3-subdirs.rar": {
         "sub/dir1/file1.txt": 6, "sub/dir2/file2.txt": 6, "sub/with space/long fn.txt": 8,
-        "sub/üȵĩöḋè/file.txt": 5,
+        "sub/üȵĩöḋè/file.txt": 5, "gap": 67,
     },
     "rar5-symlink-unix.rar": {"data.txt": 5},
     "rar5-hlink.rar": {"stest1.txt": 2048},
@@ -337,8 +341,8 @@ def test_bytes_behind_an_archive_are_a_child(source: str, name: str) -> None:
     _needs("7z", "unar")
     content = samples.content(source, name)
     alone, more = unpack(content, name), unpack(content + BEHIND, name)
-    assert "trailing" not in alone.contents
-    assert more.contents == {**alone.contents, "trailing": BEHIND[2:]}
+    assert "tail" not in alone.contents
+    assert more.contents == {**alone.contents, "tail": BEHIND[2:]}
     assert more.reasons == alone.reasons
 
 

@@ -156,7 +156,8 @@ def test_a_bomb_is_cut_off(form: str) -> None:
     began = time.process_time()
     ran = unpack(content, name, limits=RequestLimits(ratio=2, ratio_free_bytes=2**20))
     assert ran.reasons & {"ratio", "too_many_bytes"}
-    assert sum(child.body.size for child in ran.children) <= max(2**20, 2 * len(content))
+    made = sum(len(body) for name, body in ran.contents.items() if name != "contents.xml")
+    assert made <= max(2**20, 2 * len(content))
     assert time.process_time() - began < 10
 
 
@@ -208,7 +209,7 @@ def test_absolute_and_parent_names_are_names() -> None:
     """`/etc/passwd` and `../../x` are kept as they are: they are only ever text."""
     names = {"/etc/passwd": b"1", "../../up": b"22", "C:/x": b"333"}
     for maker in (made.cab, made.arj, made.lzh, made.xar):
-        assert unpack(maker(names)).contents == names
+        assert unpack(maker(names)).contents.items() >= names.items()
 
 
 def test_thousands_of_empty_members() -> None:
@@ -237,7 +238,7 @@ def test_entities_in_a_xar_are_refused() -> None:
     content = struct.pack(">4sHHQQI", b"xar!", 28, 1, len(packed), len(toc), 1) + packed
     ran = unpack(content)
     assert ran.reasons == {"corrupt"}
-    assert not ran.children
+    assert ran.contents == {"contents.xml": toc}
 
 
 def test_a_table_of_contents_that_expands_without_end() -> None:
@@ -248,13 +249,12 @@ def test_a_table_of_contents_that_expands_without_end() -> None:
 
 
 def test_a_part_of_a_cabinet_set_is_truncated() -> None:
-    """A file that goes on in another cabinet is listed and named as unread."""
+    """A file that goes on in another cabinet is named as unread; what this one has of it is given."""
     content = bytearray(made.cab({"a": TEXT}))
     content[44 + 8 : 44 + 10] = b"\xfe\xff"
     ran = unpack(bytes(content))
     assert ran.reasons == {"truncated"}
-    assert ran.result is not None
-    assert ran.result["count"] == 1
+    assert ran.contents == {"slack of folder 0": TEXT}
 
 
 def test_a_garbled_arj_with_a_wrong_password() -> None:
@@ -435,4 +435,4 @@ def test_bzip2_in_a_xar_has_its_limits() -> None:
     assert len(bz2.compress(ZEROS[: 2**22])) < 1_000
     ran = unpack(content, limits=RequestLimits(payload_bytes=2**20))
     assert ran.reasons == {"too_large"}
-    assert ran.children[0].body.size == 2**20
+    assert len(ran.contents["z"]) == 2**20

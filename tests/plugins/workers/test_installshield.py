@@ -56,7 +56,7 @@ def test_plain() -> None:
     ran = unpack(content)
     assert ran.contents == {f"Disk1/{name}": one for name, one in FILES.items()}
     assert not ran.reasons
-    assert unpack(content + b"hidden behind the end").contents["trailing"] == b"hidden behind the end"
+    assert unpack(content + b"hidden behind the end").contents["tail"] == b"hidden behind the end"
 
 
 @pytest.mark.parametrize("flags", [0, 2, 4, 6])
@@ -68,7 +68,7 @@ def test_encoded(flags: int, packed: bool, before: bytes) -> None:
     assert identify(memoryview(content)).label == "installshield"
     ran = unpack(content)
     assert not ran.reasons, ran.errors
-    assert ran.contents == FILES
+    assert ran.contents == {**FILES, **({"lead": before} if before else {})}
 
 
 @pytest.mark.parametrize("more", [0, 1, 100, 257, 258, 259, 515])
@@ -130,6 +130,6 @@ def test_real_ones(name: str, inside: str) -> None:
     ran = unpack(overlay)
     assert not ran.reasons, ran.errors
     assert inside in ran.contents
-    assert "trailing" not in ran.contents
+    assert "tail" not in ran.contents
     if inside.endswith(".msi"):
         assert ran.contents[inside].startswith(b"\xd0\xcf\x11\xe0")

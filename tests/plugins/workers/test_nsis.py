@@ -102,7 +102,7 @@ def test_stored_blocks_without_a_complement() -> None:
 def test_what_stands_behind() -> None:
     """A member of its own, for nothing reads it."""
     ran = unpack(installer(TEXT) + b"hidden behind the end")
-    assert ran.contents["trailing"] == b"hidden behind the end"
+    assert ran.contents["tail"] == b"hidden behind the end"
     assert not ran.reasons
 
 
