@@ -24,7 +24,7 @@ def detect_all(view: memoryview, name: str = "", asked: frozenset[str] = frozens
     """
     first = detect(view, name, asked)
     also = [found.label for found in FORMATS.values() if found.label not in _ALIASES and _begins(view, found)]
-    if first in _ALIASES:
+    if first in _ALIASES or first == "dmg":  # which begins with its first chunk, a stream of any kind
         also = []
     return list(dict.fromkeys(([] if first is None else [first]) + also))
 
