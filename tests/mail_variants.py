@@ -156,41 +156,53 @@ def _lines(text: bytes, size: int) -> bytes:
     return b"\n".join(text[at : at + size] for at in range(0, len(text), size))
 
 
-def _uu() -> bytes:
-    return b"".join(binascii.b2a_uu(MARKER[at : at + 45]) for at in range(0, len(MARKER), 45))
+def uuencoded(cargo: bytes) -> bytes:
+    """Lines of 45 bytes."""
+    return b"".join(binascii.b2a_uu(cargo[at : at + 45]) for at in range(0, len(cargo), 45))
 
 
-def _qp(pattern: bytes = b"=%02X") -> bytes:
-    return b"".join(pattern % letter for letter in MARKER)
+def _qp(cargo: bytes, pattern: bytes = b"=%02X") -> bytes:
+    return b"".join(pattern % letter for letter in cargo)
 
 
-_B64 = base64.b64encode(MARKER + b"x")
-ENCODINGS: dict[str, tuple[bytes, bytes]] = {
-    "base64": (b"base64", _lines(_B64, 76)),
-    "one line": (b"base64", _B64),
-    "lines of three": (b"base64", _lines(_B64, 3)),
-    "no padding": (b"base64", _lines(_B64.rstrip(b"="), 76)),
-    "too much padding": (b"base64", _lines(_B64 + b"====", 76)),
-    "padding in the middle": (b"base64", base64.b64encode(b"x") + b"\n" + _lines(_B64, 76)),
-    "stray equals sign": (b"base64", _B64[:37] + b"=" + _B64[37:]),
-    "blanks": (b"base64", _lines(_B64, 40).replace(b"M", b" M\t")),
-    "junk letters": (b"base64", _lines(_B64.replace(b"M", b"!*M.-", 5), 76)),
-    "line of junk": (b"base64", b"this line is no base64 at all, it has 1 comma\n" + _lines(_B64, 76)),
-    "empty lines": (b"base64", b"\n\n" + _lines(_B64, 76).replace(b"\n", b"\n\n") + b"\n\n"),
-    "text behind": (b"base64", _lines(_B64, 76) + b"\n\n-- \nsent from my toaster"),
-    "upper case name": (b"BASE64", _lines(_B64, 76)),
-    "misspelt name": (b"base-64", _lines(_B64, 76)),
-    "unknown name": (b"x-nobody", _lines(_B64, 76)),
-    "quoted-printable": (b"quoted-printable", _lines(_qp(), 75).replace(b"\n", b"=\n")),
-    "small letters": (b"quoted-printable", _lines(_qp(b"=%02x"), 75).replace(b"\n", b"=\n")),
-    "blanks behind soft breaks": (b"quoted-printable", _lines(_qp(), 72).replace(b"\n", b"= \t\n")),
-    "damaged escapes": (b"quoted-printable", b"=ZZ=4=\n" + _lines(_qp(), 75).replace(b"\n", b"=\n") + b"="),
-    "misspelt quoted": (b"quoted-printible", _lines(_qp(), 75).replace(b"\n", b"=\n")),
-    "uuencode": (b"x-uuencode", b"begin 644 a.js\n" + _uu() + b"`\nend\n"),
-    "uuencode unnamed": (b"7bit", b"hello\n\nbegin 0644 a b.js\n" + _uu() + b"`\nend\n"),
-    "uuencode not ended": (b"uuencode", b"begin 644 a.js\n" + _uu()),
-    "plain": (b"8bit", MARKER),
-}
+def _soft(text: bytes, ends: bytes = b"=\n", size: int = 75) -> bytes:
+    return _lines(text, size).replace(b"\n", ends)
+
+
+def _encodings(cargo: bytes) -> dict[str, tuple[bytes, bytes]]:
+    """Bodies by the name of what is wrong with them: the encoding's name, and the text."""
+    letters = base64.b64encode(cargo)
+    lines = _lines(letters, 76)
+    uu, qp = uuencoded(cargo), _qp(cargo)
+    return {
+        "base64": (b"base64", lines),
+        "one line": (b"base64", letters),
+        "lines of three": (b"base64", _lines(letters, 3)),
+        "no padding": (b"base64", _lines(letters.rstrip(b"="), 76)),
+        "too much padding": (b"base64", _lines(letters + b"====", 76)),
+        "padding in the middle": (b"base64", base64.b64encode(b"x") + b"\n" + lines),
+        "stray equals sign": (b"base64", letters[:37] + b"=" + letters[37:]),
+        "blanks": (b"base64", _lines(letters, 40).replace(b"M", b" M\t")),
+        "junk letters": (b"base64", _lines(letters.replace(b"M", b"!*M.-", 5), 76)),
+        "line of junk": (b"base64", b"this line is no base64 at all, it has 1 comma\n" + lines),
+        "empty lines": (b"base64", b"\n\n" + lines.replace(b"\n", b"\n\n") + b"\n\n"),
+        "text behind": (b"base64", lines + b"\n\n-- \nsent from my toaster"),
+        "upper case name": (b"BASE64", lines),
+        "misspelt name": (b"base-64", lines),
+        "unknown name": (b"x-nobody", lines),
+        "quoted-printable": (b"quoted-printable", _soft(qp)),
+        "small letters": (b"quoted-printable", _soft(_qp(cargo, b"=%02x"))),
+        "blanks behind soft breaks": (b"quoted-printable", _soft(qp, b"= \t\n", 72)),
+        "damaged escapes": (b"quoted-printable", b"=ZZ=4=\n" + _soft(qp) + b"="),
+        "misspelt quoted": (b"quoted-printible", _soft(qp)),
+        "uuencode": (b"x-uuencode", b"begin 644 a.js\n" + uu + b"`\nend\n"),
+        "uuencode unnamed": (b"7bit", b"hello\n\nbegin 0644 a b.js\n" + uu + b"`\nend\n"),
+        "uuencode not ended": (b"uuencode", b"begin 644 a.js\n" + uu),
+        "plain": (b"8bit", cargo),
+    }
+
+
+ENCODINGS = tuple(_encodings(b"x"))
 
 
 def _with_ends(ends: bytes) -> Callable[[bytes], bytes]:
@@ -212,9 +224,11 @@ ENDS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def variant(root: str, header: str, boundary: str, encoding: str, ends: str) -> bytes:
+def variant(
+    root: str, header: str, boundary: str, encoding: str, ends: str, *, cargo: bytes = MARKER + b"x"
+) -> bytes:
     """A mail of these names with the marker in its second part, by that encoding."""
-    name, body = ENCODINGS[encoding]
+    name, body = _encodings(cargo)[encoding]
     plain = Shape([], _part(name), b"BB", b'multipart/mixed; boundary="BB"', [b"--BB--"])
     shape = BOUNDARIES[boundary](plain)
     change = HEADERS[header]

@@ -32,6 +32,8 @@ _MESSAGE, _ATTACHMENT, _TRANSPORT, _CODEPAGE = 0x00069003, 0x00069005, 0x0006900
 _TEXT_BODY = 0x0002800C
 _READ = frozenset({_RENDER, _TITLE, _TRANSPORT, _ATTACHMENT, _MESSAGE, _CODEPAGE})
 _IID_BYTES = 16
+_SHORT = 32
+"""No file of any kind is so short as the dates and numbers in attributes that nothing here reads."""
 _MIN_RENDERING = 16
 _MIN_FREE = 256
 """Bytes of a property that nothing here reads: longer ones than a name are children."""
@@ -140,7 +142,7 @@ class _Message:
         account.structure(one.offset - 9, 9)
         account.structure(end, 2)
         read = one.id in _READ or one.id in _DATES or one.id in _ATTRIBUTES
-        if read or (len(one.data) < _MIN_FREE and one.id != _DATA):
+        if read or (len(one.data) <= _SHORT and one.id != _DATA):
             account.structure(one.offset, len(one.data))
         if not one.whole:
             self.job.error("truncated", f"the file ends in attribute {one.id:08x}")
