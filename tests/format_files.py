@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import lzma
+import marshal
+import plistlib
+import sqlite3
 import struct
 import zlib
 from collections.abc import Callable
@@ -236,7 +240,80 @@ def lzop(cargo: bytes) -> bytes:
     return made + bytes(4)
 
 
+def pyc(cargo: bytes) -> bytes:
+    """A module of this Python with a constant of bytes."""
+    code = compile(f"x = {cargo!r}", "m.py", "exec")
+    return b"\xa7\r\r\n" + bytes(12) + marshal.dumps(code)
+
+
+def bare_marshal(cargo: bytes) -> bytes:
+    """The same without a header."""
+    return pyc(cargo)[16:]
+
+
+def wasm(cargo: bytes, *, data: bool = False) -> bytes:
+    """A custom section, or a segment of data."""
+
+    def number(value: int) -> bytes:
+        return bytes((value & 127 | 128, value >> 7 & 127 | 128, value >> 14))
+
+    if data:
+        body = b"\1\0\x41\0\x0b" + number(len(cargo)) + cargo
+        return b"\0asm\1\0\0\0\x0b" + number(len(body)) + body
+    body = b"\4mine" + cargo
+    return b"\0asm\1\0\0\0\0" + number(len(body)) + body
+
+
+def sqlite(cargo: bytes) -> bytes:
+    """A table with one blob."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE t (b BLOB)")
+        database.execute("INSERT INTO t VALUES (?)", (cargo,))
+        return database.serialize()
+
+
+def onenote(cargo: bytes) -> bytes:
+    """A section with one file data store object."""
+    head = bytes.fromhex("e4525c7b8cd8a74daeb15378d02996d3") + bytes(1008)
+    mark = bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac")
+    return head + mark + struct.pack("<QIQ", len(cargo), 0, 0) + _padded(cargo, 8) + bytes(16)
+
+
+def iwa(cargo: bytes) -> bytes:
+    """Chunks of snappy without checksums."""
+    body = snappy_literals(cargo)
+    return b"\0" + len(body).to_bytes(3, "little") + body
+
+
+def beam(cargo: bytes) -> bytes:
+    """Literals, deflated."""
+    body = struct.pack(">I", len(cargo)) + zlib.compress(cargo)
+    chunk = b"LitT" + struct.pack(">I", len(body)) + _padded(body, 4)
+    return b"FOR1" + struct.pack(">I", 4 + len(chunk)) + b"BEAM" + chunk
+
+
+def rdb(cargo: bytes) -> bytes:
+    """Two values."""
+    return b"".join(struct.pack(">I", len(part)) + zlib.compress(part) for part in (b"first" * 9, cargo))
+
+
+def lz4_block(cargo: bytes) -> bytes:
+    """Behind its size: one run of letters and no copy."""
+    rest = len(cargo) - 15
+    return struct.pack("<I", len(cargo)) + b"\xf0" + b"\xff" * (rest // 255) + bytes((rest % 255,)) + cargo
+
+
+def trx(cargo: bytes) -> bytes:
+    """One partition."""
+    body = gzip.compress(cargo, mtime=0)
+    return struct.pack("<4sIIHHIII", b"HDR0", 28 + len(body), 0, 0, 1, 28, 0, 0) + body
+
+
 ARCHIVES: dict[str, Callable[[bytes], bytes]] = {
+    "pyc": pyc, "marshal": bare_marshal, "wasm": wasm, "wasm-data": lambda cargo: wasm(cargo, data=True),
+    "sqlite": sqlite, "sqlite-spilled": lambda cargo: sqlite(cargo * 20), "onenote": onenote,
+    "bplist": lambda cargo: plistlib.dumps({"d": cargo}, fmt=plistlib.FMT_BINARY), "iwa": iwa, "beam": beam,
+    "rdb": rdb, "lz4block": lz4_block, "trx": trx,
     "qcow": qcow2, "qcow-packed": lambda cargo: qcow2(cargo, packed=True), "qcow-1": qcow1, "qed": qed,
     "vmdk": vmdk, "vmdk-packed": lambda cargo: vmdk(cargo, packed=True), "vdi": vdi, "parallels": parallels,
     "jffs2": jffs2, "jffs2-rtime": lambda cargo: jffs2(cargo, 2),

@@ -121,14 +121,21 @@ def _plain(view: memoryview, node: Node) -> bytes:
 
 
 def _inflated(data: bytes, most: int) -> bytes:
-    """JFFS2 writes whole zlib streams or leaves out the checksum, UBIFS the header, too."""
+    """Whole zlib streams, or such without their checksum."""
     problem = ""
-    for window, skip in ((15, 0), (-15, 2), (-15, 0)):
+    for window, skip in ((15, 0), (-15, 2)):
         try:
             return zlib.decompressobj(window).decompress(data[skip:], most)
         except zlib.error as error:
             problem = str(error)
     raise BadArchive(Reason.CORRUPT, f"a node is damaged: {problem}")
+
+
+def _raw_inflated(data: bytes, most: int) -> bytes:
+    try:
+        return zlib.decompressobj(-15).decompress(data, most)
+    except zlib.error as error:
+        raise BadArchive(Reason.CORRUPT, f"a node is damaged: {error}") from None
 
 
 def _unrtime(data: bytes, size: int) -> bytes:
@@ -160,6 +167,7 @@ _METHODS: dict[str, Callable[[bytes, int], bytes]] = {
     "zero": lambda _data, size: bytes(size),
     "rtime": _unrtime,
     "zlib": _inflated,
+    "deflate": _raw_inflated,
     "lzo": unlzo,
     "zstd": _unzstd,
 }

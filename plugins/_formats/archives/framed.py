@@ -97,23 +97,29 @@ def _inflated(source: Source, window: int, method: str) -> Iterator[Entry]:
 
 
 def _inflate(source: Source, window: int) -> Chunks:
-    """What stands behind the stream is left to the account."""
-    view, decoder, at, first = source.view, zlib.decompressobj(window), 0, True
+    """The object of git, if it is one, without its header."""
+    first = True
+    for part in inflate_at(source, 0, len(source.view), window):
+        found = _GIT_OBJECT.match(part) if first else None
+        first = False
+        yield part[found.end() :] if found else part
+
+
+def inflate_at(source: Source, at: int, end: int, window: int = 15) -> Iterator[bytes]:
+    """A stream that begins at `at`; its bytes are claimed, what stands behind it is left to the account."""
+    view, decoder, start = source.view, zlib.decompressobj(window), at
     while not decoder.eof:
-        data = decoder.unconsumed_tail or bytes(view[at : at + CHUNK_BYTES])
+        data = decoder.unconsumed_tail or bytes(view[at : min(end, at + CHUNK_BYTES)])
         at += 0 if decoder.unconsumed_tail else len(data)
         try:
             out = decoder.decompress(data, CHUNK_BYTES)
         except zlib.error as error:
             raise BadArchive(Reason.CORRUPT, f"the compressed data is damaged: {error}") from None
-        if first:
-            found = _GIT_OBJECT.match(out)
-            out, first = out[found.end() :] if found else out, False
         if out:
             yield out
         elif not data and not decoder.eof:
             raise BadArchive(Reason.TRUNCATED, "the compressed data ends in the middle")
-    source.account.child(0, at - len(decoder.unused_data))
+    source.account.child(start, at - len(decoder.unused_data) - start)
 
 
 def read_lz4_block(source: Source) -> Iterator[Entry]:

@@ -14,7 +14,7 @@ _MARK = b"\x31\x18\x10\x06"
 _HEAD_BYTES, _DATA_BYTES, _NAME_BYTES = 24, 48, 56
 _DATA, _DIRENT = 1, 2
 _BLOCK_BYTES, _BLOCK_HEAD_BYTES = 4_096, 64
-_METHODS = {0: "stored", 1: "lzo", 2: "zlib", 3: "zstd"}
+_METHODS = {0: "stored", 1: "lzo", 2: "deflate", 3: "zstd"}
 _STEP = 8
 _MOST_NODE_BYTES = 1 << 20
 

@@ -105,6 +105,8 @@ def read_trx(source: Source) -> Iterator[Entry]:
     starts = [offset for offset in offsets if 28 <= offset < total]
     for place, (start, end) in enumerate(zip(starts, [*starts[1:], total], strict=False)):
         yield stored(source, f"partition-{place}", start, end - start)
+    if number(view, 4, 4) > len(view):
+        raise BadArchive(Reason.TRUNCATED, "the firmware is cut short")
 
 
 def read_kernel(source: Source) -> Iterator[Entry]:

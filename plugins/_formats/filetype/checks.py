@@ -146,7 +146,12 @@ def is_zlib(head: bytes, _view: memoryview) -> bool:
         made = decoder.decompress(head, 65_536)
     except zlib.error:
         return False
-    return decoder.eof or (len(head) == 4096 and bool(made))
+    return decoder.eof or len(made) >= 65_536 or (len(head) >= 4092 and bool(made))
+
+
+def is_rdb(head: bytes, view: memoryview) -> bool:
+    """Behind the plain length of the first value stands a zlib stream."""
+    return is_zlib(head[4:], view)
 
 
 def is_jffs2(head: bytes, _view: memoryview) -> bool:

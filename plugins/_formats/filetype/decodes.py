@@ -71,7 +71,7 @@ def _is_brotli(view: memoryview) -> bool:
 def _is_snappy(view: memoryview) -> bool:
     """The raw format: the length, then literals and copies that make exactly so many bytes."""
     size, at, shift = 0, 0, 0
-    while at < 5:
+    while at < min(5, len(view)):
         size |= (view[at] & 0x7F) << shift
         at, shift = at + 1, shift + 7
         if view[at - 1] < 0x80:
@@ -103,6 +103,22 @@ def _is_snappy(view: memoryview) -> bool:
         if made > size:
             return False
     return True
+
+
+def _is_iwa(view: memoryview) -> bool:
+    """Chunks behind a zero and three bytes of length, to the last byte; the first is a snappy block."""
+    at = 0
+    for _ in range(_MOST_TOKENS):
+        if at == len(view):
+            break
+        if at + 4 > len(view) or view[at]:
+            return False
+        size = int.from_bytes(view[at + 1 : at + 4], "little")
+        if size < 2 or at + 4 + size > len(view):
+            return False
+        at += 4 + size
+    first = int.from_bytes(view[1:4], "little")
+    return _is_snappy(view[4 : 4 + first])
 
 
 def _is_lz4_block(view: memoryview) -> bool:
@@ -146,6 +162,7 @@ def _lz4_length(view: memoryview, at: int, length: int) -> tuple[int, int]:
 _ENCODINGS: tuple[tuple[FileType, Callable[[memoryview], bool]], ...] = (
     (_kind("deflate"), _is_deflate),
     (_kind("snappyraw"), _is_snappy),
+    (_kind("iwa"), _is_iwa),
     (_kind("lz4block"), _is_lz4_block),
     (FileType("application/x-brotli", "brotli", "br", "archive"), _is_brotli),
 )

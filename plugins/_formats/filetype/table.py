@@ -89,6 +89,7 @@ STREAMS: tuple[Row, ...] = (
     row("xpk", "application/x-xpk", "archive", b"XPKF", ext=""),
     row("yaz0", "application/x-yaz0", "archive", b"Yaz0\0", b"Yay0\0", ext=""),
     row("lzma", "application/x-lzma", "archive", like(rb".{13}\0", checks.is_lzma)),
+    row("rdb", "application/x-r-database", "archive", like(rb"\0...\x78[\x01\x5e\x9c\xda]", checks.is_rdb)),
     row("zlib", "application/zlib", "archive", like(rb"[\x08-\x78]", checks.is_zlib)),
 )  # fmt: skip
 
@@ -152,6 +153,8 @@ PROGRAMS: tuple[Row, ...] = (
     row("dex", "application/vnd.android.dex", "executable", b"dex\n", b"cdex0", b"dey\n"),
     row("wasm", "application/wasm", "executable", b"\x00asm"),
     row("llvm", "application/x-llvm-bitcode", "executable", b"BC\xc0\xde", b"\xde\xc0\x17\x0b", ext="bc"),
+    row("beam", "application/x-erlang-beam", "executable", at(8, b"BEAM")),
+    row("marshal", "application/x-python-marshal", "executable", b"\xe3" + bytes(8), ext=""),
     row("pyc", "application/x-python-bytecode", "executable", at(2, b"\r\n", checks.is_pyc)),
     row("luac", "application/x-lua-bytecode", "executable", b"\x1bLua", b"\x1bLJ"),
     row("lnk", "application/x-ms-shortcut", "executable", b"L\x00\x00\x00\x01\x14\x02\x00"),

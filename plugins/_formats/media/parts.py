@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from itertools import pairwise
+from functools import cache
+from itertools import islice, pairwise
 
-from plugins._formats.archives.declare import Source
+from plugins._formats.archives.declare import Check, Source
 from plugins._formats.archives.entry import BadArchive, Entry, Member, sliced
+from plugins._formats.archives.readers import FORMATS
+from plugins._formats.filetype.checks import is_zlib
 from stoq_core.errors import Reason
 
 SHORT_BYTES = 64
@@ -20,6 +23,11 @@ _MARKS = re.compile(
     rb"|BZh[1-9]1AY&SY|MSCF\0{4}|MZ.{58}[\x40-\xff][\0\x01]\0\0|\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
     re.DOTALL,
 )
+_ZLIB = re.compile(rb"[\x28-\x78][\x01\x5e\x9c\xda]")
+_READERS_BY_MARK: dict[bytes, list[tuple[int, Check]]] = {}
+_FEW_BYTES = 64 * 1024
+_MOST_TRIES = 1_000
+_LONG = 4
 _MIN_DISTINCT, _MIN_STEP = 8, 8
 _MOST_RUNS = 16
 
@@ -73,9 +81,9 @@ def inflated(source: Source, name: str, at: int, size: int) -> Iterator[Entry]:
 
 def messages(samples: bytes, name: str) -> Iterator[Entry]:
     """Text and files that stand among samples as they are: pixels that spell a script, an archive in them."""
-    found = _MARKS.search(samples)
-    if found:
-        yield made(f"{name}-from-{found.start()}", samples[found.start() :])
+    start = _file_at(samples)
+    if start is not None:
+        yield made(f"{name}-from-{start}", samples[start:])
     runs = 0
     for run in _RUN.finditer(samples):
         if _reads(run.group()):
@@ -83,6 +91,35 @@ def messages(samples: bytes, name: str) -> Iterator[Entry]:
             runs += 1
             if runs >= _MOST_RUNS:
                 return
+
+
+def _file_at(samples: bytes) -> int | None:
+    """Where the first file begins; among few samples any that there is a reader for, else the usual ones."""
+    found = _MARKS.search(samples)
+    if found or len(samples) > _FEW_BYTES:
+        return found.start() if found else None
+    view = memoryview(samples)
+    for hit in islice(_all_marks().finditer(samples), _MOST_TRIES):
+        for offset, check in _READERS_BY_MARK[hit.group()]:
+            start = hit.start() - offset
+            if start >= 0 and check(view, start):
+                return start
+    for hit in islice(_ZLIB.finditer(samples), _MOST_TRIES):
+        head = samples[hit.start() : hit.start() + 4_096]
+        if is_zlib(head, view):
+            return hit.start()
+    return None
+
+
+@cache
+def _all_marks() -> re.Pattern[bytes]:
+    """Every mark of four bytes and more that a reader declares, and LZMA's; fills `_READERS_BY_MARK`."""
+    for declared in FORMATS.values():
+        for mark in declared.marks:
+            if len(mark.data) >= _LONG or declared.label == "lzma":
+                _READERS_BY_MARK.setdefault(mark.data, []).append((mark.offset, declared.check))
+    marks = sorted(_READERS_BY_MARK, key=len, reverse=True)
+    return re.compile(b"|".join(re.escape(mark) for mark in marks))
 
 
 def _reads(run: bytes) -> bool:
