@@ -89,6 +89,8 @@ class Swfcarve(Worker[Options]):
             found.append(SwfMovie(movie.start, movie.version, movie.signature, movie.size))
             if not (movie.signature == "FWS" and movie.size == len(view)):
                 yield job.child(work.chunks(movie), offset=movie.start, version=movie.version)
+            elif not movie.start:
+                job.account.structure(0, _HEADER_BYTES)  # a plain one: its body is the `tail`
             work.report(movie)
             after = movie.end
         if found:

@@ -143,7 +143,7 @@ class Floor:
     ) -> list[Unread]:
         """A container or an encoding that nobody opened, or bytes of which nobody knows what they are."""
         openers = self._by_role["opens"].intersection(done)
-        opened = any(name in journal.asked or name in journal.openers for name in openers)
+        opened = not openers.isdisjoint(journal.openers)  # it gave children or an account, not a shrug
         for name in self._by_role["identifies"]:
             said = journal.results.get(name)
             if said is None:

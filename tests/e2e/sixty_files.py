@@ -177,7 +177,7 @@ ROWS = [
     # archives made to break something
     Row("encrypted.zip", encrypted_zip, "incomplete", 1, ("encrypted_archive",)),
     Row("encrypted.7z", lambda: _seven_zip("nobody knows"), "incomplete", 1, ("encrypted_archive",)),
-    Row("bomb.zip", lambda: bomb(30), "incomplete", 2, ("ratio",)),
+    Row("bomb.zip", lambda: bomb(80), "incomplete", 2, ("ratio",)),
     Row("deep.gz", lambda: _layers(b"at the bottom", 13), "incomplete", 12, ("too_deep",)),
     Row("truncated.zip", lambda: nested_eicar()[:-40], "malicious", 6, ("truncated",)),
     Row("corrupt.gz", lambda: _flipped(archive_makers.gz(_noise(999)), 500), "incomplete", 1, ("corrupt",)),

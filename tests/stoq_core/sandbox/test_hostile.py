@@ -44,7 +44,7 @@ KILLED = {
     "abort": ("crashed", "SIGABRT"),
     "allocate": ("memory", "ran out of memory"),
     "hoard": ("memory", "MiB"),
-    "loop_python": ("timeout", "stopped after 1000 ms"),
+    "loop_python": ("timeout", "stopped after"),
     "loop_c": ("timeout", "killed"),
     "loop_unlocked": ("timeout", "killed"),
     "sleep_deaf": ("timeout", "killed"),
