@@ -24,6 +24,7 @@ from .control import Zygote, ZygoteGone
 from .holdings import EarlyBytes, Holdings
 from .index import Index
 from .protect import PROTECTIONS, make_opaque
+from .reading import readable
 from .seats import Seat, Seats
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Sandbox:
             extra=[str(one) for one in extra],
             workers=sorted({*config.scan.always, *config.scan.start, *config.worker}),
             dispatchers=list(config.scan.dispatchers),
-            readable=_readable(config, shipped, extra),
+            readable=readable(config, shipped, extra),
             broker_pid=os.getpid(),
         )
         self.children = config.sandbox.children or _cores()
@@ -292,15 +293,6 @@ def _nothing(name: str) -> wire.Facts:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _readable(config: Config, shipped: Path, extra: tuple[Path, ...]) -> list[str]:
-    """Folders that children read: the interpreter's, the libraries', the plugins', the rules'."""
-    found = [sys.prefix, sys.base_prefix, *(one for one in sys.path if one), str(shipped), *map(str, extra)]
-    found += [path for path in (config.rules.path, *config.rules.extra) if path]
-    existing = dict.fromkeys(os.path.abspath(one) for one in found if os.path.exists(one))
-    home = os.path.abspath(os.path.expanduser("~"))
-    return [one for one in existing if one not in ("/", home)]
 
 
 def _for_zygote(config: Config, broker_workers: list[str]) -> Config:

@@ -18,6 +18,7 @@ from stoq_core.errors import PluginLoadError, StoqError
 
 from . import messages as wire
 from . import spawn
+from .threads import MOST_THREADS, Crowd, threads_of
 from .wire import Channel, Closed, Frame, Malformed, Overdue
 
 _FACTS = wire.Said(list[wire.Facts])
@@ -43,6 +44,11 @@ class Birth:
         self.pid: int | None = None
         self.error = ""
         self.dismissed = False
+
+    def count_threads(self) -> None:
+        """Raise `Crowd` for a child that has begun too many."""
+        if self.pid is not None and threads_of(self.pid) > MOST_THREADS:
+            raise Crowd
 
 
 class Zygote:

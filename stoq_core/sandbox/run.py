@@ -21,6 +21,7 @@ from .entries import Received
 from .holdings import nodes_of
 from .seats import LINE
 from .sending import message_of
+from .threads import MOST_THREADS, Crowd
 from .wire import Channel, Closed, Flood, Malformed, Overdue, Words
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Run:
         """Wait until the child says more; true if another one came to a payload's end before."""
         try:
             seat = self._at_work()
+            seat.birth.channel.watched = seat.birth.count_threads
             with self._attending(seat.birth.channel):
                 others = None if self._sandbox.seats.alone else self._sandbox.seats.beside(seat)
                 if others and heard_before(
@@ -95,7 +97,7 @@ class Run:
                 self._hear(seat)
                 if not self._over and self._wait_s(seat.birth.channel) <= 0:
                     raise Overdue
-        except (Closed, Overdue, Malformed, ZygoteGone) as error:
+        except (Closed, Crowd, Overdue, Malformed, ZygoteGone) as error:
             if self._seat is None:  # there is no child to be had, nor another zygote
                 raise
             self._bury(error)
@@ -336,6 +338,8 @@ class Run:
             if self._task.deadline.expired:
                 return "deadline", "the request's time ran out"
             return "timeout", "it did not come to an end in its time and was killed"
+        if isinstance(error, Crowd):
+            return "memory", f"it began more than {MOST_THREADS} threads and was killed"
         if isinstance(error, ZygoteGone):
             return "crashed", str(error)[:1000]
         if isinstance(error, Flood):

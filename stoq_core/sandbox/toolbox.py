@@ -18,12 +18,12 @@ from . import messages as wire
 from .control import Zygote
 from .handing import handed, is_sealed, read_only, sealed_copy
 from .scratch import FULL, Scratch, held_bytes
+from .threads import MOST_THREADS, threads_of
 from .wire import Channel, Malformed, Overdue
 
 _LOOK_S = 0.02
 _ANSWER_S = 10.0
 _MOST_CPU_S = 3_600
-_MOST_THREADS = 64
 _INPUT = ".input"
 _PIPE_BYTES = 1 << 16
 
@@ -191,9 +191,9 @@ class _Running:
             return overflow(self._call)
         if ended_by == signal.SIGXCPU or (exited is None and self._toolbox.clock() > self._until):
             return overtime(self._call)
-        if exited is None and _threads_of(pid) > _MOST_THREADS:
-            message = f"{self._call.name} began more than {_MOST_THREADS} threads"
-            return PluginError("memory", message, reason=Reason.MEMORY, allowed=_MOST_THREADS)
+        if exited is None and threads_of(pid) > MOST_THREADS:
+            message = f"{self._call.name} began more than {MOST_THREADS} threads"
+            return PluginError("memory", message, reason=Reason.MEMORY, allowed=MOST_THREADS)
         return None
 
     def _listen(self, heard: int) -> None:
@@ -278,12 +278,6 @@ def _call_of(asked: wire.ToolAsked, template: Operation, left_ms: float, most_by
         output_bytes=min(asked.output_bytes, most_bytes),
         wall_ms=min(asked.wall_ms, left_ms),
     )
-
-
-def _threads_of(pid: int) -> int:
-    with suppress(OSError, ValueError), open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read(2_048).rpartition(b")")[2].split()[17])  # num_threads (proc(5))
-    return 0
 
 
 def _collected(folder: int, name: str, call: ToolCall) -> Body | None:

@@ -114,6 +114,8 @@ class Channel:
         self.sock = sock
         self._bell = None if bell is None else Bell(bell)
         self.stalled: Callable[[], None] | None = None
+        self.watched: Callable[[], None] | None = None
+        """Called at each tick that the other side is waited for."""
         sock.settimeout(None)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             sock.setsockopt(socket.SOL_SOCKET, option, _TICK)
@@ -272,6 +274,8 @@ class Channel:
                 one.hush()
             if rung and self not in rung:
                 return rung
+            if self.watched is not None:
+                self.watched()
             if began > until:
                 break
         return []
@@ -328,6 +332,8 @@ class Channel:
                     read = self._read_once(into)
                 except BlockingIOError:
                     self._check_time(until)
+                    if self.watched is not None:
+                        self.watched()
                     if self._bell is not None and not self.pending and not self._bell.wait():
                         self._end_bell()
                     continue

@@ -64,6 +64,7 @@ KILLED = {
     "deep": ("result_too_large", "more than it may"),
     "long_claims": ("malformed", "protocol"),
     "findings": ("malformed", "more than"),
+    "crowd": ("memory", ""),
     "words_of_others": ("malformed", "kind 17"),
     "forge": ("malformed", "out of turn"),
     "hang_up": ("crashed", "hung up"),
@@ -149,6 +150,32 @@ def test_nothing_is_read_but_libraries(sandbox: Stage, tmp_path: Path) -> None:
     ]  # fmt: skip
     found = answers(sandbox, "read", ":".join(paths))
     assert set(found) <= {EACCES, "No such file or directory"}
+
+
+def test_nothing_is_read_beside_the_packages(sandbox: Stage) -> None:
+    """From a checkout: no config, no history, no handler; libraries and plugins are there."""
+    root = Path(__file__).resolve().parents[3]
+    closed = [
+        "stoq.toml",
+        ".git/config",
+        ".git/HEAD",
+        "pyproject.toml",
+        "handlers/bootstrap.py",
+        "tests/kit.py",
+    ]
+    there = [str(root / one) for one in closed if (root / one).exists()]
+    assert set(answers(sandbox, "read", ":".join(there))) == {EACCES}
+    assert answers(sandbox, "read", str(root / "stoq_core" / "job.py")) == ["done"]
+
+
+def test_no_signal_by_way_of_a_file(sandbox: Stage) -> None:
+    """seccomp: no owner, no notice, no lease, and of ioctl only what libraries ask files for."""
+    assert set(answers(sandbox, "signals")) == {EPERM, "Inappropriate ioctl for device"}
+
+
+def test_no_descriptor_of_what_may_not_be_read(sandbox: Stage) -> None:
+    """seccomp: O_PATH is refused, which Landlock does not look at."""
+    assert set(answers(sandbox, "probe", "/etc/passwd:/etc/shadow:/root:/proc/1/mem")) == {EACCES}
 
 
 def test_no_other_process_is_touched(sandbox: Stage) -> None:

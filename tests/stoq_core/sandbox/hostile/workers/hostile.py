@@ -299,6 +299,43 @@ def unasked_body(_: str) -> None:
         write(packed)
 
 
+def crowd(_: str) -> None:
+    """Threads without end, each with a small stack, that do nothing."""
+    import threading
+
+    deaf()
+    threading.stack_size(32 * 1024)
+    stay = threading.Event()
+    while True:
+        try:
+            threading.Thread(target=stay.wait, daemon=True).start()
+        except RuntimeError:
+            time.sleep(600)
+
+
+def signals(_: str) -> str:
+    """Have the kernel signal others when a shared file changes, or break their leases."""
+    import fcntl
+
+    one = struct.pack("i", 1)
+    return refused(
+        lambda: fcntl.ioctl(SOCKET, 0x5452, one),  # FIOASYNC
+        lambda: fcntl.ioctl(SOCKET, 0x8901, struct.pack("i", os.getppid())),  # FIOSETOWN
+        lambda: fcntl.ioctl(SOCKET, 0x8902, struct.pack("i", os.getppid())),  # SIOCSPGRP
+        lambda: fcntl.ioctl(0, 0x5412, b"x"),  # TIOCSTI
+        lambda: fcntl.fcntl(SOCKET, fcntl.F_SETOWN, os.getppid()),
+        lambda: fcntl.fcntl(SOCKET, 10, 9),  # F_SETSIG
+        lambda: fcntl.fcntl(SOCKET, fcntl.F_SETFL, 0x2000),  # O_ASYNC
+        lambda: fcntl.fcntl(0, 1024, 0),  # F_SETLEASE
+        lambda: fcntl.fcntl(0, 1026, 1),  # F_NOTIFY
+    )
+
+
+def probe(paths: str) -> str:
+    """Descriptors of files that are none of a parser's business, though they read nothing."""
+    return refused(*(lambda at=at: os.open(at, os.O_PATH) for at in paths.split(":")))
+
+
 def words_of_others(_: str) -> None:
     """The words of the protocol of others: a tool's, a start's, the zygote's."""
     said(17, b"\x93\x01\x00\x00")
