@@ -35,7 +35,7 @@ _FINDINGS_HEAD = f"""# Findings
 
 Written by `make docs` from the plugins' classes and the meta of `rules/*.yar`: change those, not this
 file. A payload's score is the sum over its distinct findings, a request's is that of its highest payload:
-from {SUSPICIOUS} on it is suspicious; one finding of {MALICIOUS} makes it malicious. Names of techniques are ATT&CK's.
+from {SUSPICIOUS} on it is suspicious; one finding of {MALICIOUS} makes it malicious. Techniques are ATT&CK's.
 """
 
 

@@ -21,33 +21,18 @@ rule ole_macro_runs_on_open
         uint32(0) == 0xE011CFD0 and $vba and any of ($auto*) and any of ($run*)
 }
 
-rule ooxml_remote_template
+rule office_dde_formula
 {
     meta:
-        description = "Office document that loads its template from elsewhere"
-        score = 600
-        attack = "T1221"
-    strings:
-        $type = "/relationships/attachedTemplate\""
-        $external = "TargetMode=\"External\""
-        $target = /Target="(https?|file|\\\\)/ nocase
-    condition:
-        filesize < 1MB and all of them
-}
-
-rule office_dde_command
-{
-    meta:
-        description = "Office field that starts a program by DDE"
+        description = "Field of an RTF document, or cell of a table as text, that starts a program by DDE"
         score = 600
         attack = "T1559.002"
     strings:
-        $dde = /DDE(AUTO)?[^<]{0,80}(cmd(\.exe)?|powershell|mshta|c:\\+windows)/ nocase
-        $word = "<w:instrText"
         $rtf = "{\\rtf"
-        $csv = /(^|[\n,;"])[=+@-][a-z]{0,10}\|'?\s{0,4}\/c/ nocase
+        $dde = /DDE(AUTO)?[^<]{0,80}(cmd(\.exe)?|powershell|mshta|c:\\+windows)/ nocase
+        $cell = /(^|[\n,;"])[=+@-][a-z]{0,10}\|'?\s{0,4}\/c/ nocase
     condition:
-        filesize < 10MB and (($dde and ($word or $rtf at 0)) or $csv)
+        filesize < 10MB and (($dde and $rtf at 0) or $cell)
 }
 
 /* Many forms calculate in JavaScript, and some scripts print or scroll when a document is opened: that

@@ -196,3 +196,15 @@ rule packed_with_upx
         (uint16(0) == 0x5A4D or uint32(0) == 0x464C457F or uint32(0) == 0xFEEDFACE or uint32(0) == 0xFEEDFACF)
         and ($mark in (0 .. 8192) or $mark in (filesize - 8192 .. filesize))
 }
+
+rule office_markup
+{
+    meta:
+        description = "XML of an Office document that may refer to something elsewhere, or run something"
+        plugin = "ooxml"
+    strings:
+        $a = /<([A-Za-z_][\w.-]{0,63}:)?(Relationship|instrText|fldSimple|attachedTemplate|ddeLink|dde-source|macrosheet|customUI|definedName)[\s>\/]/ ascii wide
+        $b = { 00 (52|69|66|61|64|6D|63) 00 (65|6E|6C|74|64|61|75) 00 (6C|73|64|74|65|63|66|2D) 00 (61|74|53|4C|2D|72|6F|69) 00 (74|72|69|63|69|6F|6D|73|6E) }
+    condition:
+        $a or ($b and uint16be(0) == 0xFEFF)
+}

