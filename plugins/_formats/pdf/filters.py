@@ -14,7 +14,7 @@ from .lzw import unlzw
 from .predictor import number, unpredicted
 from .syntax import Name
 
-_MOST_FILTERS = 8
+_MOST_FILTERS = 64
 _STEP_BYTES = 64 * 1024
 _SPACE = b"\0\t\n\f\r "
 _LONG = {
@@ -31,9 +31,10 @@ Filter = tuple[bytes, dict[bytes, Any]]
 
 
 def chain_of(filters: Any, params: Any) -> list[Filter]:
-    """The filters up to the first one that is an image's, whose bytes are a file format of their own.
+    """The filters without those of images, whose bytes are a file format of their own.
 
-    Raises `Damaged` (`unsupported_method`, `too_deep`) for a filter that is not known, and for too many.
+    An image's filter in front of others is passed over: its data may be anything. Raises `Damaged`
+    (`unsupported_method`, `too_deep`) for a filter that is not known, and for too many.
     """
     names = filters if isinstance(filters, list) else [] if filters is None else [filters]
     of_each = params if isinstance(params, list) else [params]
@@ -41,10 +42,10 @@ def chain_of(filters: Any, params: Any) -> list[Filter]:
         raise Damaged(f"{len(names)} filters in one stream", Reason.TOO_DEEP)
     chain: list[Filter] = []
     for n, short in enumerate(names):
-        name = bytes(_LONG.get(short, short)) if isinstance(short, Name) else b"?"
+        name = full_name(short)
         own = of_each[n] if n < len(of_each) and isinstance(of_each[n], dict) else {}
         if name in IMAGES:
-            break
+            continue
         if name == b"Crypt" and own.get(b"Name", b"Identity") == b"Identity":
             chain.append((name, own))  # not encrypted, though the document is
             continue
@@ -53,6 +54,11 @@ def chain_of(filters: Any, params: Any) -> list[Filter]:
             raise Damaged(f"the filter {shown} is not known", Reason.UNSUPPORTED_METHOD)
         chain.append((name, own))
     return chain
+
+
+def full_name(short: Any) -> bytes:
+    """A filter's name as it is without abbreviation; `?` for what is no name."""
+    return bytes(_LONG.get(short, short)) if isinstance(short, Name) else b"?"
 
 
 def decoded(chunks: Chunks, chain: list[Filter], meter: Meter, *, rows: bool = True) -> Iterator[bytes]:
@@ -80,11 +86,21 @@ def _until_damage(chunks: Chunks, problems: list[Damaged]) -> Iterator[bytes]:
         problems.append(error)
 
 
-def sliced(view: memoryview | bytes, meter: Meter) -> Iterator[bytes]:
-    """A stream's bytes as they stand, looking at the clock between the steps."""
-    for at in range(0, len(view), _STEP_BYTES):
-        meter.check()
-        yield bytes(view[at : at + _STEP_BYTES])
+class Sliced:
+    """A stream's bytes as they stand, with a look at the clock; `left` of them nobody has asked for yet."""
+
+    def __init__(self, view: memoryview | bytes, meter: Meter) -> None:
+        """Nothing is given yet."""
+        self._view, self._meter = view, meter
+        self.left = len(view)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """In steps of 64 KiB."""
+        for at in range(0, len(self._view), _STEP_BYTES):
+            self._meter.check()
+            step = bytes(self._view[at : at + _STEP_BYTES])
+            self.left -= len(step)
+            yield step
 
 
 def _paid(chunks: Chunks, meter: Meter) -> Iterator[bytes]:
@@ -112,6 +128,8 @@ def _flate(chunks: Chunks, _params: dict[bytes, Any]) -> Iterator[bytes]:
         tail = (tail + chunk)[-len(_FLUSHED) - 2 :]
         yield from _inflated(decoder, chunk)
         if decoder.eof:
+            if isinstance(chunks, Sliced):
+                chunks.left += max(0, len(decoder.unused_data) - (4 if skipped else 0))  # the checksum
             return
     if _FLUSHED not in tail:
         raise Damaged("the compressed data ends in the middle")

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain as joined
+from typing import Any
 
 from plugins._formats.office.native import base_name
+from stoq_core.account import Claim
 from stoq_core.errors import LimitReached, PluginError, Reason
 from stoq_core.job import Child, Job
 from stoq_core.limits import MiB
 
 from . import crypt
+from .actions import judged, texts, unpacks
 from .damage import Damaged, Meter
-from .filters import Filter, chain_of, decoded, sliced
+from .filters import IMAGES, Filter, Sliced, chain_of, decoded, full_name
 from .scan import Document, Stream
 from .seen import Owned, text, text_bytes
 
@@ -33,6 +36,8 @@ class Parts:
         self._lock: crypt.Lock | None = None
         self._key: bytes | None = None
         self.packed = 0
+        self.unpacking = 0
+        """Scripts that unpack code or start an attached file."""
         self._job, self._meter = job, meter
         self._overlap = 2 * len(document.view) + _FREE_OVERLAP
         self._packed_left = _MOST_PACKED_TOGETHER
@@ -124,6 +129,7 @@ class Parts:
         """Each script as a child, those past the first `most` as one."""
         plain = list(dict.fromkeys(text_bytes(self.text(one)) for one in self.document.seen.scripts))
         plain = [one for one in plain if one.strip()]
+        self.unpacking += sum(map(unpacks, plain))
         for n, script in enumerate(plain[:most], 1):
             yield self._job.child([script], name=f"javascript-{n}.js")
         if plain[most:]:
@@ -131,7 +137,20 @@ class Parts:
         for n, one in enumerate(filter(self._is_script, self.document.streams), len(plain) + 1):
             child = self._child(one, f"javascript-{n}.js")
             if child is not None:
+                self.unpacking += unpacks(bytes(child.body.view()[:_MOST_PACKED]))
                 yield child
+
+    def led(self) -> Iterator[tuple[str, str]]:
+        """Findings about actions, the first of each name, with their detail."""
+        actions, found = self.document.seen.actions, dict[str, str]()
+        for action in actions.found:
+            said = [
+                text(self.text((one, action.owner)))
+                for one in texts(action.said, self.document.seen.resolved)
+            ]
+            for name, detail in judged(action.kind, said, opens=actions.opens(action)):
+                found.setdefault(name, detail)
+        yield from found.items()
 
     def forms(self) -> Iterator[Child]:
         """Streams of XFA forms."""
@@ -193,20 +212,32 @@ class Parts:
         if guessed:  # a dictionary too broken for its filter to be seen
             chain = [(b"FlateDecode", {})]
         if not raw and not chain and self._lock is None:
+            self._claim(one, one.end - one.start, _image_of(filters))
             return
         self._overlap -= len(held)
         if self._overlap < 0:
             raise LimitReached(Reason.RATIO, "streams overlap: together they hold more than the file does")
         plain = self._deciphered(one, held, chain)
         rows = raw or one.subtype != b"Image"  # pixels are compared with nothing: no time for them
+        source = Sliced(plain, self._meter)
         try:
-            yield from decoded(sliced(plain, self._meter), chain, self._meter, rows=rows)
+            yield from decoded(source, chain, self._meter, rows=rows)
+            self._claim(one, len(held) - (source.left if self._lock is None else 0), Claim.CHILD)
         except Damaged as error:
-            if guessed:
+            self._claim(one, len(held), _image_of(filters) if guessed else Claim.UNREAD)
+            if guessed or _begins_as_image(filters):
                 return
             if one.cut and error.reason is Reason.CORRUPT:
                 raise Damaged(error.message, Reason.TRUNCATED) from None
             raise
+
+    def _claim(self, one: Stream, size: int, kind: Claim) -> None:
+        account = self._job.account
+        claimed = self.document.claimed
+        claimed[one.start] = max(claimed.get(one.start, 0), one.start + size)
+        {
+            Claim.MEDIA: account.media, Claim.SEARCHED: account.searched, Claim.UNREAD: account.unread,
+        }.get(kind, account.child)(one.start, size)  # fmt: skip
 
     def _is_file(self, one: Stream) -> bool:
         return one.kind == b"EmbeddedFile" or one.number in self.document.seen.files
@@ -220,6 +251,17 @@ class Parts:
 
     def _is_own(self, one: Stream) -> bool:
         return self._is_file(one) or self._is_script(one) or self._is_form(one)
+
+
+def _image_of(filters: Any) -> Claim:
+    """Pictures of formats of their own are media; other bytes are searched as they stand."""
+    names = filters if isinstance(filters, list) else [filters]
+    return Claim.MEDIA if any(full_name(name) in IMAGES for name in names) else Claim.SEARCHED
+
+
+def _begins_as_image(filters: Any) -> bool:
+    """Whether the first of several filters is an image's: what it leaves is media, whatever follows."""
+    return isinstance(filters, list) and len(filters) > 1 and full_name(filters[0]) in IMAGES
 
 
 def _lines(scripts: Iterable[bytes]) -> Iterator[bytes]:

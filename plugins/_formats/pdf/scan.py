@@ -57,6 +57,10 @@ class Document:
         self.view = view
         self.seen = Seen()
         self.streams: list[Stream] = []
+        self.spans: list[tuple[int, int]] = []
+        """Where objects and trailers begin and end, the bytes of their streams left out."""
+        self.claimed: dict[int, int] = {}
+        """Where the streams begin and end whose bytes are accounted for."""
         self.objects = 0
         self.clipped = False
         self._meter = meter
@@ -81,9 +85,10 @@ class Document:
             self._places()
 
     def _object(self, parser: Parser, head: re.Match[bytes], limit: int) -> None:
-        number, generation = self._numbers(head.start())
+        number, generation, start = self._numbers(head.start())
         self.seen.owner = (number, generation)
         parsed = parser.value(head.end(), limit)
+        self.spans.append((start, max(parsed.stream, parsed.end)))
         value = parsed.value
         if head[0] == b"trailer":
             if isinstance(value, dict):
@@ -99,9 +104,11 @@ class Document:
         else:
             self.seen.keep(number, value)
 
-    def _numbers(self, at: int) -> tuple[int, int]:
-        found = _NUMBERS.search(bytes(self.view[max(0, at - _LOOK_BACK) : at]))
-        return (int(found[1]), int(found[2])) if found else (-1, 0)
+    def _numbers(self, at: int) -> tuple[int, int, int]:
+        """An object's number and generation, and where they stand."""
+        first = max(0, at - _LOOK_BACK)
+        found = _NUMBERS.search(bytes(self.view[first:at]))
+        return (int(found[1]), int(found[2]), first + found.start()) if found else (-1, 0, at)
 
     def _trailer(self, value: dict[bytes, Any]) -> None:
         self.seen.trailer.update((key, value[key]) for key in _TRAILER if key in value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from .actions import Actions
 from .syntax import Name, Ref
 
 KEYWORDS = (
@@ -15,7 +16,7 @@ KEYWORDS = (
 
 _WORDS = frozenset(KEYWORDS)
 _INFO = (b"Title", b"Author", b"Subject", b"Keywords", b"Creator", b"Producer", b"CreationDate", b"ModDate")
-_KEPT_DICTS = frozenset((*_INFO, b"Predictor", b"EarlyChange", b"U", b"XFA"))
+_KEPT_DICTS = frozenset((*_INFO, b"Predictor", b"EarlyChange", b"U", b"XFA", b"UF", b"F"))
 _MOST_VALUES = 50_000
 _MOST_KEPT_BYTES = 1 << 20
 _MOST_KEPT_TOGETHER = 64 << 20
@@ -53,6 +54,7 @@ class Seen:
         self.owners: dict[int, Owner] = {}
         self.trailer: dict[bytes, Any] = {}
         self.launches = {"plain": 0, "hidden": 0}
+        self.actions = Actions()
         self.in_stream = False
         self.keeps_strings = self.lost_strings = False
         self.strings: list[tuple[bytes, bytes, tuple[int, int]]] = []
@@ -96,7 +98,8 @@ class Seen:
             self.script_refs.add(value.number)
 
     def dictionary(self, found: dict[bytes, Any]) -> None:
-        """File specifications (7.11.3) and forms (12.7.2)."""
+        """Actions (12.6), file specifications (7.11.3) and forms (12.7.2)."""
+        self.actions.dictionary(found, self.owner)
         if b"EF" in found:
             self._file(found)
         form = found.get(b"XFA")

@@ -45,7 +45,9 @@ def test_attached_files() -> None:
     ran = scan(HEAD + spec + named + stream(b"as it stands", b"/Type/EmbeddedFile", 5))
     assert ran.contents == {"ü.txt": b"attached", "embedded-2": b"as it stands"}
     evil = spec.replace(b"/UF<FEFF00FC002E0074007800740020>", b"/UF(bill.pdf.exe)")
-    assert [one.name for one in scan(HEAD + evil + named).findings] == ["name_double_extension"]
+    assert [one.name for one in scan(HEAD + evil + named).findings] == [
+        "name_double_extension", "pdf_attached_program",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -107,9 +109,53 @@ def test_what_the_document_says_of_itself() -> None:
     ],
 )
 def test_findings(content: bytes, finding: str | None, score: int) -> None:
-    """What rules on the raw file cannot see, with its score; what they see is left to them."""
+    """With its score; a script or a program to start is a finding of its own, hidden or not."""
     found = {one.name: one.score for one in scan(HEAD + content).findings}
-    assert found == ({finding: score} if finding else {})
+    assert found.get(finding or "", 0) == score
+    assert set(found) <= {finding, "pdf_javascript_on_open", "pdf_starts_program"}
+
+
+@pytest.mark.parametrize(
+    ("content", "finding"),
+    [
+        (b"1 0 obj<</S/Launch/F<636d642e657865>>>endobj", "pdf_starts_program"),
+        (b"1 0 obj<</S/Launch/F(c\\155d.e\\\nxe)>>endobj", "pdf_starts_program"),
+        (b"1 0 obj<</S/Launch/Win<</F(a.ps1)/P(x)>>>>endobj", "pdf_starts_program"),
+        (b"1 0 obj<</S/Launch/F 2 0 R>>endobj 2 0 obj<</Type/Filespec/UF(a.hta)>>endobj", "pdf_starts_program"),
+        (b"1 0 obj<</S/Launch/F(chapter2.pdf)>>endobj", ""),
+        (b"1 0 obj<</S/GoToE/F(\\\\\\\\198.51.100.7\\\\s)/D[0/Fit]>>endobj", "pdf_leads_to_share"),
+        (b"1 0 obj<</S/GoToR/F(chapter2.pdf)>>endobj", ""),
+        (b"1 0 obj<</OpenAction<</S/URI/URI(http://e.example/a.exe)>>>>endobj", "pdf_opens_program_address"),
+        (b"1 0 obj<</OpenAction 2 0 R>>endobj 2 0 obj<</S/URI/URI(http://e.example/)>>endobj", "pdf_opens_address"),
+        (b"1 0 obj<</A<</S/URI/URI(http://e.example/a.exe)>>>>endobj", ""),
+        (b"1 0 obj<</S/JavaScript/JS(eval\\(unescape\\('%75'\\)\\))>>endobj", "pdf_javascript_unpacks_code"),
+        (b"1 0 obj<</S/JavaScript/JS 7 0 R>>endobj\n"
+         + stream(zlib.compress(b"eval(unescape('%75'))"), b"/Filter/Fl", 7), "pdf_javascript_unpacks_code"),
+        (b"1 0 obj<</S/JavaScript/JS(AFNumber_Format\\(2\\))>>endobj", ""),
+    ],
+)  # fmt: skip
+def test_actions(content: bytes, finding: str) -> None:
+    """Programs, shares and addresses in any form of string; scripts count the same in a stream."""
+    found = {one.name for one in scan(HEAD + content).findings} - {"pdf_javascript_on_open"}
+    assert found == ({finding} if finding else set())
+
+
+def test_around_and_between() -> None:
+    """What stands in front, behind, and behind packed bytes within a stream is scanned or searched."""
+    mark = b"a text that nobody may pass over "
+    ran = scan(mark + HEAD + stream(FLATE) + b"%%EOF\n" + mark * 2)
+    assert ran.contents["lead"].startswith(mark)
+    assert ran.contents["tail"] == mark * 2
+    assert not {"lead", "tail", "gap"} & set(scan(HEAD + b"% note " + stream(FLATE) + b"%%EOF\n").contents)
+
+
+def test_pictures_filters_in_front_of_others() -> None:
+    """An image's filter, then Flate: its data may be packed all the same; a picture's may not."""
+    words = b"/Subtype/Image/Filter[/DCTDecode/FlateDecode]"
+    assert b"plain bytes" in b"".join(
+        scan(HEAD + stream(zlib.compress(b"plain bytes"), words)).contents.values()
+    )
+    assert not scan(HEAD + stream(b"\xff\xd8\xff picture", words)).reasons
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_what_stands_in_the_file_is_no_child() -> None:
         (b"/Filter/Mystery", "unsupported_method"),
         (b"/Filter[/Fl/Crypt]/DecodeParms[null<</Name/Mine>>]", "unsupported_method"),
         (b"/Filter 77 0 R", "unsupported_method"),
-        (b"/Filter[" + b"/Fl" * 9 + b"]", "too_deep"),
+        (b"/Filter[" + b"/Fl" * 65 + b"]", "too_deep"),
     ],
 )
 def test_filters_that_are_not_known(words: bytes, reason: str) -> None:
