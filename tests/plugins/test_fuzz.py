@@ -16,7 +16,9 @@ from plugins.workers.javaclass import Javaclass
 from plugins.workers.lief import Lief
 from plugins.workers.pecarve import Pecarve
 from plugins.workers.peinfo import Peinfo
+from plugins.workers.smtp import Smtp
 from plugins.workers.symhash import Symhash
+from plugins.workers.tnef import Tnef
 from stoq_core.plugin import Worker
 from stoq_core.testing import make
 from tests import samples
@@ -47,6 +49,12 @@ def containers() -> list[bytes]:
     return [one for one in of_magic(b"")() if b"PE\0\0" in one[4:]]
 
 
+def mails() -> list[bytes]:
+    """mail-parser's and CPython's mails, small ones."""
+    files = [*samples.files("mail-parser"), *samples.files("email")]
+    return [one.read_bytes() for one in files if one.stat().st_size <= _SEED_BYTES // 10][:_MOST_SEEDS]
+
+
 PARSERS: dict[str, tuple[type[Worker[Any]], Callable[[], list[bytes]]]] = {
     "javaclass": (Javaclass, of_magic(b"\xca\xfe\xba\xbe")),
     "lief-elf": (Lief, of_magic(b"\x7fELF")),
@@ -54,7 +62,9 @@ PARSERS: dict[str, tuple[type[Worker[Any]], Callable[[], list[bytes]]]] = {
     "lief-pe": (Lief, of_magic(b"MZ")),
     "pecarve": (Pecarve, containers),
     "peinfo": (Peinfo, of_magic(b"MZ")),
+    "smtp": (Smtp, mails),
     "symhash": (Symhash, of_magic(b"\xca\xfe\xba\xbe")),
+    "tnef": (Tnef, lambda: [one.read_bytes() for one in samples.files("tnefparse")]),
 }
 
 
