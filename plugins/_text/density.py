@@ -18,7 +18,7 @@ _RANDOM = (
 _SHORT_BYTES = 1_024
 # Of 19 in 20 pieces of deflate, LZMA and bzip2 data the entropy lies less than that below chance's; of
 # 8,127 clean files of no known type (libraries, packages, wheels) it does in those alone that are packed.
-_MARGIN_SHORT, _MARGIN = 0.15, 0.12
+_MARGIN_TINY, _MARGIN_SHORT, _MARGIN = 0.27, 0.15, 0.12
 
 
 def is_dense(view: memoryview) -> bool:
@@ -55,4 +55,4 @@ def _bound(size: int) -> float:
             break
     share = (log2(size) - log2(low[0])) / (log2(high[0]) - log2(low[0])) if size < high[0] else 0.0
     expected = low[1] + share * (high[1] - low[1])
-    return expected - (_MARGIN_SHORT if size < _SHORT_BYTES else _MARGIN)
+    return expected - (_MARGIN if size >= _SHORT_BYTES else _MARGIN_SHORT if size >= 256 else _MARGIN_TINY)

@@ -20,6 +20,8 @@ from stoq_core.payload import Payload
 from stoq_core.plugin import Worker
 
 _LIBRARY_BYTES = 4_096
+_LOOK_ALONE = frozenset({"decode", "lnk"})
+"""Workers that look for what stands in a payload, and leave open what the rest of it is."""
 _OPTIONAL = {
     "libmagic": ("magic", "the extra image (python-magic) and Debian's libmagic1"),
     "magika": ("magika", "the extra magika"),
@@ -89,7 +91,7 @@ class Mimetype(Worker[MimetypeOptions]):
         route = shipped_routes().get(found.label)
         kind: str | None = route.kind if route else None
         # a leaf is searched as it stands, which says nothing about dense bytes: a mark in front excuses none
-        unread = route is None or (route.kind == "leaf" and not route.workers)
+        unread = route is None or (route.kind == "leaf" and _LOOK_ALONE.issuperset(route.workers))
         if unread and is_dense(payload.view()):
             kind = "unknown"
         return [MimetypeResult(*found, kind=kind)]
