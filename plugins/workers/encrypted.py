@@ -77,7 +77,7 @@ def _in_manifest(payload: Payload) -> str | None:
                 methods = _EPUB_KEY.findall(text)
                 if _ODF_KEY.search(text) or any(method not in _MANGLED_FONTS for method in methods):
                     return f"members, by {name}"
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, ValueError, EOFError):
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, OSError, ValueError, EOFError):
         return None  # `decompress` says what is wrong with the zip
     return None
 

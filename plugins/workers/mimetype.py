@@ -86,9 +86,10 @@ class Mimetype(Worker[MimetypeOptions]):
     def scan(self, payload: Payload, job: Job) -> Iterable[Any]:
         """One `MimetypeResult`."""
         found = kind_of(payload)
-        if found is UNKNOWN:
-            found = self._ask(payload)
         route = shipped_routes().get(found.label)
+        if found is UNKNOWN:
+            found = self._ask(payload)  # by its own marks: where the table has such a type, its bytes say no
+            route = route if found.label == UNKNOWN.label else None
         kind: str | None = route.kind if route else None
         # a leaf is searched as it stands, which says nothing about dense bytes: a mark in front excuses none
         unread = route is None or (route.kind == "leaf" and _LOOK_ALONE.issuperset(route.workers))

@@ -70,9 +70,10 @@ def _footer(source: Source, image: Image) -> tuple[int, ...]:
 def _text(source: Source, at: int, size: int) -> Iterator[Entry]:
     data = source.view[at : at + size] if at else source.view[:0]
     if len(data):
-        source.account.child(at, len(data))
-        member = Member(name="descriptor.txt", size=len(data), method="stored")
-        yield Entry(member, lambda _passwords: sliced(data), at)
+        text = bytes(data).rstrip(b"\0")
+        source.account.child(at, len(text))
+        member = Member(name="descriptor.txt", size=len(text), method="stored")
+        yield Entry(member, lambda _passwords: sliced(memoryview(text)), at)
 
 
 def _clusters(source: Source, image: Image, grains: _Grains, *, packed: bool) -> Iterator[Cluster]:
