@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +107,24 @@ def registry(config: Config) -> Registry:
 def _extra(config: Config) -> tuple[Path, ...]:
     built_in = BUNDLE / "own_plugins"
     extra = [Path(one).expanduser().absolute() for one in config.plugin_paths]
+    for folder in extra:
+        _refuse_others(folder)
     return (*([built_in] if built_in.is_dir() else []), *extra)
+
+
+def _refuse_others(folder: Path) -> None:
+    """No plugin is run that another user of this machine could have put there or changed."""
+    for path in (folder, *folder.glob("*"), *folder.glob("*/*.py")):
+        with suppress(FileNotFoundError):
+            found = path.stat()
+            if found.st_mode & stat.S_IWOTH:
+                message = f"plugin_paths: {path} can be written by everybody; chmod o-w it"
+                raise ConfigError(message)
+            if found.st_uid not in (0, os.geteuid()):
+                message = (
+                    f"plugin_paths: {path} belongs to another user ({found.st_uid}); copy it or chown it"
+                )
+                raise ConfigError(message)
 
 
 def pipeline(config: Config, found: Registry | None = None) -> Pipeline:

@@ -17,6 +17,7 @@ from stoq_core.errors import ConfigError, StoqError
 from stoq_core.options import did_you_mean
 from stoq_core.plugin import Plugin
 from stoq_core.store import ResultStore, Summary
+from stoq_core.visible import visible_json
 
 from .scanning import complain, configured
 from .show import console, safe, size_text
@@ -165,8 +166,8 @@ def _table(lines: Iterable[Summary]) -> None:
     table = Table("time", "verdict", "score", "name", "size", "payloads", "scan", box=None, pad_edge=False)
     for one in lines:
         table.add_row(
-            one.time[:19], one.verdict, str(one.score), safe(one.name), size_text(one.size),
-            str(one.payloads), one.scan_id,
+            safe(one.time[:19]), safe(one.verdict), str(one.score), safe(one.name), size_text(one.size),
+            str(one.payloads), safe(one.scan_id),
         )  # fmt: skip
     if table.row_count:
         console.print(table)
@@ -181,5 +182,5 @@ def show(config_file: Path | None, scan_id: str, *, as_json: bool) -> int:
         complain(f"there is no result {scan_id!r}; `stoq results list` shows those that are there")
         return 2
     made = msgspec.json.encode(found)
-    print((made if as_json else msgspec.json.format(made, indent=2)).decode())
+    print(visible_json((made if as_json else msgspec.json.format(made, indent=2)).decode()))
     return 0

@@ -21,6 +21,7 @@ from stoq_core.payload import ObjectRef, Request, RequestMeta
 from stoq_core.pipeline import NotStoredError, Pipeline, payload_of
 from stoq_core.render import encode
 from stoq_core.response import ScanResponse
+from stoq_core.visible import visible, visible_json
 
 from .examined import Examined
 from .in_flight import in_flight
@@ -142,7 +143,7 @@ def _scan_all(files: list[Path], asked: Asked, pipeline: Pipeline, tally: Tally,
                 continue
             tally.add(response)
             if as_json:
-                sys.stdout.buffer.write(encode(response) + b"\n")
+                sys.stdout.buffer.write(visible_json(encode(response).decode()).encode() + b"\n")
                 sys.stdout.buffer.flush()
             else:
                 progress.show(response_tree(response, brief=len(files) > 1))
@@ -238,7 +239,7 @@ def _within(place: str, root: str) -> bool:
 
 def complain(message: str) -> None:
     """One line on standard error."""
-    print(f"stoq: {message}", file=sys.stderr)
+    print(f"stoq: {visible(message, keep=chr(10))}", file=sys.stderr)
 
 
 def _checked_uuid(scan_id: str, paths: list[str]) -> None:

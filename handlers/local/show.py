@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from stoq_core.errors import ErrorReport
 from stoq_core.response import Occurrence, PayloadReport, ScanResponse
+from stoq_core.visible import visible
 
 _COLOURS = {"malicious": "bold red", "suspicious": "bold yellow", "incomplete": "magenta", "clean": "green"}
 _SHOWN_CHILDREN = 40
@@ -34,7 +35,7 @@ def size_text(size: int) -> str:
 
 def safe(text: str) -> str:
     """Names come from hostile files: no control characters, no direction marks reach the terminal."""
-    return "".join(ch if ch.isprintable() else f"\\x{ord(ch):02x}" for ch in text)
+    return visible(text)
 
 
 def response_tree(response: ScanResponse, *, brief: bool = False) -> Any:
@@ -73,14 +74,14 @@ class _Picture:
         """All about one payload: its copies, findings, what was not read, and what came out of it."""
         self._copies(branch, report.occurrences)
         for found in sorted(report.findings, key=lambda one: -one.finding.score):
-            attack = f"  {' '.join(found.finding.attack)}" if found.finding.attack else ""
+            attack = f"  {safe(' '.join(found.finding.attack))}" if found.finding.attack else ""
             detail = f"  {safe(found.finding.detail)}" if found.finding.detail else ""
-            branch.add(Text(f"* {found.finding.name} ({found.finding.score}){detail}{attack}", "red"))
+            branch.add(Text(f"* {safe(found.finding.name)} ({found.finding.score}){detail}{attack}", "red"))
             if len(found.path) > 1:
                 where = " < ".join(safe(one) for one in found.path)
                 branch.add(Text(f"  in {where}", "dim", overflow="fold"))
         for one in report.unread:
-            where = f" [{one.plugin}]" if one.plugin else ""
+            where = f" [{safe(one.plugin)}]" if one.plugin else ""
             branch.add(Text(f"! {one.reason.value}{where}: {safe(one.message)}", "magenta"))
         told = {(unread.plugin, unread.message) for unread in report.unread}
         for error in self._errors.get(report.payload_id, [])[:_SHOWN_ERRORS]:
@@ -107,7 +108,7 @@ def _line(report: PayloadReport, verdict: str) -> Text:
     kind = (report.result_of("mimetype") or {}).get("mimetype", "")
     line = Text(f"{verdict:<11}", _COLOURS.get(verdict, ""))
     line.append(safe(report.name), "bold")
-    line.append(f"  {kind}  {size_text(report.size)}", "dim")
+    line.append(f"  {safe(str(kind))}  {size_text(report.size)}", "dim")
     return line
 
 

@@ -15,6 +15,7 @@ from stoq_core.options import Options, about
 from stoq_core.plugin import Decorator
 from stoq_core.render import document
 from stoq_core.response import ScanResponse
+from stoq_core.visible import visible
 from stoq_core.watchdog import WATCHDOG, Overtime
 
 if TYPE_CHECKING:
@@ -135,12 +136,17 @@ def _environment() -> Any:
                 raise OverflowError(f"{operator} makes too much of this")
             return super().call_binop(context, operator, left, right)
 
-    made = Bounded(autoescape=True, trim_blocks=False, auto_reload=False)
+    made = Bounded(autoescape=True, trim_blocks=False, auto_reload=False, finalize=_shown)
     for name in _GROWING_FILTERS:
         made.filters.pop(name, None)
     for name in ("lipsum", "cycler", "joiner"):
         made.globals.pop(name, None)
     return made
+
+
+def _shown(value: Any) -> Any:
+    """A text of the document without invisible characters; what the template itself made stays."""
+    return visible(value, keep="\n\t") if type(value) is str else value
 
 
 def _is_number(value: Any) -> bool:
