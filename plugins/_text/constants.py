@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+from stoq_core.limits import KiB
+
 _LITERAL = re.compile(rb"\"([^\"\r\n]{4,})\"|'([^'\r\n]{4,})'")
 _REPLACE = re.compile(
     rb"(?:replace(?:all)?|substitute)\s{0,4}\(?[^\"'/\r\n]{0,80}"
@@ -116,24 +118,36 @@ def _joined(text: bytes) -> Iterator[bytes]:
 
 def _with_variables(text: bytes) -> Iterator[bytes]:
     """The text of a batch file with what it has put into variables."""
-    names = dict(_ENVIRONMENT)
+    room = 4 * len(text) + 64 * KiB
+    variables = _Variables(room)
     for found in _SET.finditer(text):
-        names[found[1].lower()] = _expanded(found[2], names)
-    made = _expanded(text, names)
+        variables.values[found[1].lower()] = variables.expanded(found[2])
+    variables.room = room
+    made = variables.expanded(text)
     if made != text:
         yield made
 
 
-def _expanded(text: bytes, names: dict[bytes, bytes]) -> bytes:
-    return _VARIABLE.sub(lambda found: _value(found, names), text)
+class _Variables:
+    """The values of variables, and how many bytes (`room`) their places may still be filled with."""
 
+    def __init__(self, room: int) -> None:
+        self.values = dict(_ENVIRONMENT)
+        self.room = room
 
-def _value(found: re.Match[bytes], names: dict[bytes, bytes]) -> bytes:
-    value = names.get(found[1].lower())
-    if value is None:
-        return found.group()
-    if found[2] is not None:
-        start = int(found[2])
-        value = value[start:] if start >= 0 or -start <= len(value) else value
-        return value[: int(found[3])] if found[3] is not None else value
-    return value.replace(found[4], found[5]) if found[4] else value
+    def expanded(self, text: bytes) -> bytes:
+        """The text with values for names; as it stands where the room is used up."""
+        return _VARIABLE.sub(self._value, text)
+
+    def _value(self, found: re.Match[bytes]) -> bytes:
+        value = self.values.get(found[1].lower())
+        if value is None or len(value) > self.room:
+            return found.group()
+        if found[2] is not None:
+            start = int(found[2])
+            value = value[start:] if start >= 0 or -start <= len(value) else value
+            value = value[: int(found[3])] if found[3] is not None else value
+        elif found[4]:
+            value = value.replace(found[4], found[5])
+        self.room -= len(value)
+        return value

@@ -40,6 +40,9 @@ _FROM_Z85 = bytes.maketrans(_Z85, _B85)
 _PUNCTUATION = re.compile(rb"[!#$%&()*+;<=>?@^_`{|}~.:\[\]-]")
 
 
+_FILES = frozenset(("uuencode", "xxencode", "yenc", "git patch"))
+
+
 def found_in(text: bytes, tricks: frozenset[str], keys: tuple[int, ...] = ()) -> Iterator[Found]:
     """What the text's own words say that it is encoded with."""
     for trick, read in _READERS.items():
@@ -51,13 +54,13 @@ def found_in(text: bytes, tricks: frozenset[str], keys: tuple[int, ...] = ()) ->
 
 
 def _judged(span: Span, encoding: str, data: bytes, keys: tuple[int, ...]) -> Iterator[Found]:
-    """What is named is given even where it is of no known type."""
+    """What holds files by its nature is given even where it is of no known type."""
     content = unwrapped(data, keys)
     size = span.end - span.start
     if content is not None:
         names = "+".join((encoding, *content.layers))
         yield Found(span.start, size, names, content.data, content.label)
-    elif len(data) >= MIN_BYTES and encoding not in ("ascii85", "base91"):
+    elif len(data) >= MIN_BYTES and encoding in _FILES:
         yield Found(span.start, size, encoding, data, "unknown")
 
 

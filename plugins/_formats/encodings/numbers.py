@@ -53,7 +53,8 @@ _HEX_NUMBER = re.compile(rb"(?:0x|&h|&#x|\\x|[$#])0{0,4}([0-9a-f]{1,2})|([0-9a-f
 _DIGITS = b"0123456789abcdefABCDEF"
 _PLAIN_PREFIXES = re.compile(rb"\\x|\\u00|%", re.IGNORECASE)
 _DUMP_LINE = re.compile(
-    rb"(?:0x)?0{0,12}([0-9a-f]{1,8})[:|]?[ \t]{1,4}((?:[0-9a-f]{2,8}[ \t|-]{1,3}){4,32})", re.IGNORECASE
+    rb"(?<![0-9a-z])(?:0x)?0{0,12}([0-9a-f]{1,8})[:|]?[ \t]{1,4}((?:[0-9a-f]{2,8}[ \t|-]{1,3}){4,32})",
+    re.IGNORECASE,
 )
 _DUMP_END = re.compile(
     rb"[^\n]{0,80}\n(?:0x)?0{0,12}([0-9a-f]{1,8})[:|]?[ \t]{1,4}((?:[0-9a-f]{2,8}[ \t|-]{0,3}){1,32})",
@@ -85,7 +86,8 @@ def found_in(text: bytes, keys: tuple[int, ...] = (), *, worded: bool = False) -
     dump = _Dump(text)
     for run in letters.runs(text, _LEAST_RUN):
         part = text[run.start : run.end]
-        if len(part) - len(part.translate(None, _DIGITS)) < MIN_BYTES:
+        digits = len(part) - len(part.translate(None, _DIGITS))
+        if digits < MIN_BYTES or digits == len(part):
             continue
         if worded:
             part = part.replace(b"'", b" ").replace(b'"', b" ")

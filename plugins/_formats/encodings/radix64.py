@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from plugins._formats.encodings.spans import Found, Letters, Span, grouped, is_same_gap
@@ -16,14 +17,19 @@ LEAST_LETTERS = 22
 _LETTERS = Letters(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
 _LINED = Letters(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n")
 _LEAST_SHORT = 32
-_SEPARATOR = rb"(?:[ \t]{0,8}\\?\r?\n[ \t>*#/]{0,80}|\\r\\n|\\n|\\/|&#(?:x[0-9a-fA-F]{1,2}|[0-9]{1,2});){1,4}"
+_SEPARATOR = (
+    rb"(?:[ \t]{0,8}\\?\r?\n[ \t]{0,80}(?:(?://|[*#>])[ \t]{1,8})?"
+    rb"|\\r\\n|\\n|\\/|&#(?:x[0-9a-fA-F]{1,2}|[0-9]{1,2});){1,4}"
+)
 _LINES = re.compile(rb"[A-Za-z0-9+/_-]++(?:" + _SEPARATOR + rb"[A-Za-z0-9+/_-]++)*+={0,2}")
 _BREAK = re.compile(_SEPARATOR)
 _SHORT_END = re.compile(rb"[A-Za-z0-9+/_-]{1,21}+={0,2}")
 _ESCAPED_SLASH = b"\\/"
 _JOINED = re.compile(rb"[\"'][\s)]{0,8}[+&][\s(]{0,40}[\"']")
 _JOINED_BEFORE = re.compile(rb"[\"'][\s)]{0,8}[+&][\s(]{0,36}[\"']\Z")
-_SHORT_LINES = re.compile(rb"[A-Za-z0-9+/]{4,21}={0,2}(?:\r?\n[A-Za-z0-9+/]{1,21}={0,2}){3,}+")
+_SHORT_LINES = re.compile(
+    rb"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{4,21}+={0,2}(?:\r?\n[A-Za-z0-9+/]{1,21}+={0,2}){3,}+"
+)
 _SHORT_PIECES = re.compile(
     rb"[\"'][A-Za-z0-9+/_-]{1,64}={0,2}[\"'](?:[\s,+&.]{1,24}[\"'][A-Za-z0-9+/_=-]{1,64}[\"']){3,}+"
 )
@@ -42,10 +48,13 @@ _BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _DIGIT = re.compile(rb"[0-9]")
 _WORD = re.compile(rb"[a-z]{12}|[B-Z]{12}")
 _PARTS = re.compile(rb"[A-Za-z0-9+/]{22,}+|[A-Za-z0-9]{22,}+")
+_MARK = re.compile(rb"[+/_-]")
 _INNER_PARTS = re.compile(rb"[A-Za-z0-9+]{22,}+")
 _LEAST_FOR_GUESSES = 40
 _LONGEST_DIGEST = 128
 _LEAST_FOR_HEX = 33
+_LONGEST_PATH = 1_024
+_MAX_MARKS = 12
 _SURE = re.compile(
     rb"(?:base64,|b64decode\(|base64_decode\(|frombase64string\(|atob\(|a2b_base64\(|unhexlify\(|fromhex\()"
     rb"[\s\"'(b]{0,6}\Z",
@@ -72,13 +81,17 @@ def found_in(
         for span in group:
             if not (has_normal_form and _is_piece(text, span)):
                 yield from _of_span(text, span, keys)
+    for span in _of_short_pieces(text, has_literals=has_pieces):
+        yield from _of_span(text, span, keys)
+
+
+def _of_short_pieces(text: bytes, *, has_literals: bool) -> Iterator[Span]:
+    """Blocks of lines, and arrays of literals, each too short for a run."""
     for run in _LINED.runs(text, _LEAST_SHORT):
-        for lines in _SHORT_LINES.finditer(text, run.start, run.end):
-            yield from _of_span(text, Span(lines.start(), lines.end()), keys)
-    if has_pieces:
-        for found in _SHORT_PIECES.finditer(text):
-            letters = found.group().translate(None, _NOT_LETTERS)
-            yield from _of_letters(letters, Span(found.start(), found.end()), keys)
+        if text.find(b"\n", run.start, run.end) >= 0:
+            yield from (Span(*lines.span()) for lines in _SHORT_LINES.finditer(text, run.start, run.end))
+    if has_literals:
+        yield from (Span(*pieces.span()) for pieces in _SHORT_PIECES.finditer(text))
 
 
 def wide_runs(data: bytes) -> Iterator[tuple[Span, bytes]]:
@@ -206,14 +219,29 @@ def _of_letters(letters: bytes, span: Span, keys: tuple[int, ...], *, sure: bool
         return
     end = 0
     for part in _parts(letters):
-        content = _guess(letters[part.start : part.end], keys, sure=sure) if part.start >= end else None
+        if part.start < end or not _may_give(letters, part):
+            continue
+        content = _guess(letters[part.start : part.end], keys, sure=sure)
         if content is not None:
             end = part.end
             yield _found(Span(span.start + part.start, span.start + part.end), *content)
 
 
+def _may_give(letters: bytes, part: Span) -> bool:
+    """True for short parts, and for long ones that begin well: each of these is all the rest of the run."""
+    head = letters[part.start : part.start + 2 * PROBE_BYTES]
+    return part.end - part.start <= _LONGEST_PATH or is_promising(_probe(head))
+
+
 def _parts(letters: bytes) -> Iterator[Span]:
-    """Stretches between the letters that paths, words and the url-safe alphabet have."""
+    """Stretches between the letters that paths, words and the url-safe alphabet have.
+
+    Of a long run what stands behind each of the first such letters, all of it.
+    """
+    if len(letters) > _LONGEST_PATH:
+        for mark in islice(_MARK.finditer(letters, 0, _LONGEST_PATH), _MAX_MARKS):
+            yield Span(mark.end(), len(letters))
+        return
     if letters.isalnum() and len(letters) < _LEAST_FOR_HEX:
         return
     for pattern in (_PARTS, _INNER_PARTS, _HEX_RUN):

@@ -24,7 +24,9 @@ _CONTROL = bytes({*range(32), 127} - {9, 10, 12, 13, 27})
 _SPACE = b" \t\r\n\v\f"
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _HEX = b"0123456789abcdefABCDEF"
-_WEAK = frozenset(("arj", "cpio", "compress", "mz", "mp3", "swf", "disk", "szdd"))
+_WEAK = frozenset(
+    ("arj", "cpio", "compress", "mz", "mp3", "swf", "disk", "szdd", "freeze", "pack", "jffs2", "bmp")
+)
 """Types whose marks are so short that chance makes them."""
 _TEXTUAL = frozenset(("text", "script", "mail"))
 CERTIFICATE = "certificate"
@@ -68,7 +70,13 @@ def type_of(data: bytes) -> str | None:
     kind = identify(memoryview(data))
     if kind is UNKNOWN or kind.group in _TEXTUAL or kind.label in _WEAK or kind.group == "empty":
         return None
-    return kind.label
+    return kind.label if kind.label != "pe" or _is_program(data) else None
+
+
+def _is_program(data: bytes) -> bool:
+    """The header that a program's first bytes lead to is there."""
+    start = int.from_bytes(data[60:64], "little")
+    return data[start : start + 4] == b"PE\0\0"
 
 
 def _is_certificate(data: bytes) -> bool:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import gzip
 import random
+import sys
 import zlib
 
 import pytest
@@ -146,3 +147,38 @@ def test_any_bytes_are_survived(content: bytes) -> None:
     for name in ("base64", "hex", "\\x escapes", "decimal list", "uuencode", "Git's patch"):
         encoded = ENCODINGS[name](content)
         run(make(Decode), encoded[: len(encoded) * 2 // 3])
+
+
+SHAPES: dict[str, bytes] = {
+    "hex": b"4d5a90", "a@": b"a@", "base64": b"aB3xZ9", "base64 runs": b"'aB3xaB3xaB3xaB3xaB3xaB3xaB3xaB3x';\n",
+    "nested quotes": b"\"'", "literals": b"'a'+", "open literals": b"'a", "numbers": b"1,", "almost lists": b"1," * 14 + b"999,",
+    "lines": b"aaaa\n", "replacements": b"replace('a','b')", "open replacements": b"replace(", "formats": b"'{0}' -f 'a',",
+    "arrays": b"join('a',", "variables": b"set a=%a%%a%\n", "open variables": b"%a", "codes": b"Chr(65)&", "open codes": b"chr(1",
+    "entities": b"&#65;", "escapes": b"\\x41", "carets": b"a^", "blocks": b"begin 644 a\nM", "scripts": b"#@~^AAAAAA==a^#~@",
+    "dumps": b"00000000: 4141 4141 4141 4141 4141 4141\n", "rules": b"-----BEGIN ", "slashes": b"aaaaaaaaaaaaaaaaaaaaaaaB1/",
+}  # fmt: skip
+
+
+def calls(content: bytes) -> int:
+    """Python functions and library calls that reading takes."""
+    counted = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    worker = make(Decode)
+    sys.setprofile(count)
+    try:
+        run(worker, content)
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_four_times_the_text_is_at_most_five_times_the_work(shape: str) -> None:
+    """What makes careless expressions quadratic: counted in calls, not in seconds."""
+    small, large = (SHAPES[shape] * (size // len(SHAPES[shape])) for size in (20_000, 80_000))
+    run(make(Decode), small)
+    assert calls(large) <= 5 * calls(small) + 1_000
