@@ -16,7 +16,6 @@ from plugins._formats.archives.declare import Source
 from plugins._formats.archives.detect import detect_all
 from plugins._formats.archives.entry import BadArchive, Entry, Member
 from plugins._formats.archives.readers import FORMATS
-from plugins._text.names import NAME_FINDINGS, name_findings
 from plugins._text.passwords import GUESSED_PASSWORDS, USUAL_PASSWORDS, seasonal
 from stoq_core.errors import LimitReached, PluginError, Reason
 from stoq_core.job import Child, Finding, Job
@@ -82,7 +81,6 @@ class Decompress(Worker[DecompressOptions]):
         "timeout": "the program took too long",
     }
     findings = {
-        **NAME_FINDINGS,
         "archive_read_two_ways": (
             400,
             "An archive whose records contradict each other: one program extracts what another does not see",
@@ -188,8 +186,6 @@ class _Work:
         self.result.count += 1
         if len(self.result.members) < self.worker.options.max_members:
             self.result.members.append(member)
-        for name in name_findings(member.name)[0]:
-            self._found.setdefault(name, self.worker.finding(name, member.name))
 
     def _child(self, entry: Entry, source: Source) -> Child | None:
         """The member's bytes as far as they can be read; none where a link's or folder's are but a name."""
@@ -217,7 +213,8 @@ class _Work:
             self.report(problem)
         elif problem is not None:
             self.report(BadArchive(Reason.CORRUPT, f"{type(problem).__name__}: {problem}"))
-        return None if child is None or (problem is not None and not child.body.size) else child
+        is_empty = child is None or not child.body.size
+        return None if is_empty and (problem is not None or member.kind != "file") else child
 
     def _claim(self, entry: Entry, *, whole: bool) -> None:
         if entry.packed and entry.offset is not None:

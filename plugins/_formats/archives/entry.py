@@ -37,7 +37,7 @@ Decoding = Generator[bytes, None, int]
 FREE_BYTES = 32
 """What a format leaves free and is no longer holds no file, packed or not."""
 _MAX_TEXT_BYTES = 1_024
-_UNREADABLE = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
+_UNREADABLE = bytes(set(range(32)) - {9, 10, 13})
 
 
 class Entry(msgspec.Struct):

@@ -10,7 +10,7 @@ from stoq_core.account import Account
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
-from .declare import Format, Mark, Source
+from .declare import Format, Mark, Source, number
 from .entry import (
     MAX_NAME_BYTES,
     BadArchive,
@@ -158,7 +158,7 @@ class _Tables:
     def odd(self) -> Iterator[Entry]:
         """Tables of symbols, as children where they hold more than members' places and symbols' names."""
         for raw, start, data in self.symbols:
-            if self._are_symbols(data, "Q" if raw == b"/SYM64/" else "I"):
+            if self._are_symbols(data, "Q" if raw == b"/SYM64/" else "I") or self._are_sorted_symbols(data):
                 self._account.structure(start, len(data))
             else:
                 member = Member(name=name_of(raw), size=len(data), kind="symbols", method="stored")
@@ -168,10 +168,27 @@ class _Tables:
         """A count, that many places of members, that many names that end in zeros."""
         width = struct.calcsize(form)
         count = int.from_bytes(data[:width], "big")
-        names = bytes(data[(count + 1) * width :]) if (count + 1) * width <= len(data) else b"\x01"
-        if names.count(b"\0") < count or not is_text(names.replace(b"\0", b""), 64 * MiB):
+        end = (count + 1) * width
+        if end > len(data) or not _are_names(data[end:], count):
             return False
-        return self.members.issuperset(struct.unpack(f">{count}{form}", data[width : (count + 1) * width]))
+        return self.members.issuperset(struct.unpack(f">{count}{form}", data[width:end]))
+
+    def _are_sorted_symbols(self, data: memoryview) -> bool:
+        """Microsoft's second table (PE format, *Second Linker Member*): members, then each symbol's number."""
+        members = number(data, 0, 4)
+        symbols = number(data, 4 + 4 * members, 4)
+        names = 8 + 4 * members + 2 * symbols
+        if not members or names > len(data) or not _are_names(data[names:], symbols):
+            return False
+        indices = struct.unpack(f"<{symbols}H", data[names - 2 * symbols : names])
+        places = struct.unpack(f"<{members}I", data[4 : 4 + 4 * members])
+        return self.members.issuperset(places) and max(indices, default=0) <= members
+
+
+def _are_names(data: memoryview, count: int) -> bool:
+    """So many texts that end in zeros."""
+    names = bytes(data)
+    return names.count(b"\0") >= count and is_text(names.replace(b"\0", b""), 64 * MiB)
 
 
 def _ar_time(header: bytes) -> str | None:

@@ -18,6 +18,7 @@ from .zipcrypt import aes, traditional
 
 _ENCRYPTED, _DESCRIPTOR, _STRONG, _UTF8, _HIDDEN = 1, 8, 64, 2048, 8192
 _AES = 99
+_EMPTY_DEFLATE = b"\3\0"
 _ENCODINGS = ("utf-8", "cp437", "cp1252", "cp850")
 """What programs of the last decades made of a password; a wrong one is found out at once."""
 
@@ -63,6 +64,8 @@ class Members:
                 raise BadArchive(Reason.TRUNCATED, f"{member.name}: the archive ends within it")
             return self._decrypted(data, record, member, passwords)
 
+        if member.kind == "directory" and bytes(self._view[start : start + entry.packed]) == _EMPTY_DEFLATE:
+            return entry  # packed like any file by some programs
         entry.open = opened
         return entry
 
