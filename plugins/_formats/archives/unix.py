@@ -158,7 +158,8 @@ class _Tables:
     def odd(self) -> Iterator[Entry]:
         """Tables of symbols, as children where they hold more than members' places and symbols' names."""
         for raw, start, data in self.symbols:
-            if self._are_symbols(data, "Q" if raw == b"/SYM64/" else "I") or self._are_sorted_symbols(data):
+            form = "Q" if raw == b"/SYM64/" else "I"
+            if self._are_symbols(data, form) or self._are_sorted_symbols(data):
                 self._account.structure(start, len(data))
             else:
                 member = Member(name=name_of(raw), size=len(data), kind="symbols", method="stored")
@@ -174,7 +175,7 @@ class _Tables:
         return self.members.issuperset(struct.unpack(f">{count}{form}", data[width:end]))
 
     def _are_sorted_symbols(self, data: memoryview) -> bool:
-        """Microsoft's second table (PE format, *Second Linker Member*): members, then each symbol's number."""
+        """Microsoft's second table (PE format, *Second Linker Member*): members, each symbol's number."""
         members = number(data, 0, 4)
         symbols = number(data, 4 + 4 * members, 4)
         names = 8 + 4 * members + 2 * symbols
