@@ -10,8 +10,9 @@ import msgspec
 
 from plugins._formats.encodings.decoding import found_in
 from plugins._formats.encodings.spans import Found
-from plugins._formats.filetype import kind_of
+from plugins._formats.filetype import UNKNOWN, kind_of
 from plugins._text import gate
+from plugins._text.density import is_dense
 from stoq_core.job import Job
 from stoq_core.limits import KiB, MiB
 from stoq_core.options import Options, about
@@ -82,8 +83,9 @@ class Decode(Worker[DecodeOptions]):
 
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield the children, a finding, then one `DecodeResult`."""
-        if kind_of(payload).label in _MAILS:
-            return
+        found_type = kind_of(payload)
+        if found_type.label in _MAILS or (found_type is UNKNOWN and is_dense(payload.view())):
+            return  # nobody can read what is dense and of no known type: the verdict says so
         counts: Counter[str] = Counter()
         spans: list[EncodedSpan] = []
         together = _Together(job, self.options)

@@ -56,7 +56,7 @@ class OoxmlResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Ooxml(Worker[Options]):
-    """Relationships, fields joined over their runs, DDE links, macro sheets and ribbons: OOXML, flat OPC, ODF.
+    """Relationships, fields joined over their runs, DDE links, macro sheets and ribbons of OOXML and ODF.
 
     A template or object on a disk or on a server of the own site (a name without dots) is nothing to tell.
     """
