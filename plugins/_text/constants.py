@@ -59,7 +59,7 @@ def derived(text: bytes, tricks: frozenset[str]) -> list[bytes]:
         made.extend(_with_variables(text))
     if "format" in tricks:
         made.extend(_formatted(text))
-    if "join" in tricks:
+    if "join" in tricks and "pieces" in tricks:
         made.extend(_joined(text))
     if "replace" in tricks:
         made.extend(_replaced(text))

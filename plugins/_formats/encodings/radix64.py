@@ -52,6 +52,7 @@ _MARK = re.compile(rb"[+/_-]")
 _INNER_PARTS = re.compile(rb"[A-Za-z0-9+]{22,}+")
 _LEAST_FOR_GUESSES = 40
 _LONGEST_DIGEST = 128
+_DIGESTS = frozenset((32, 40, 56, 64, 96, 128))
 _LEAST_FOR_HEX = 33
 _LONGEST_PATH = 1_024
 _MAX_MARKS = 12
@@ -123,7 +124,7 @@ def _of_group(text: bytes, group: list[Span], keys: tuple[int, ...]) -> Found | 
         return None
     last = _short_end(text, group)
     pieces.append(text[last.start : last.end])
-    content = _guess(b"".join(pieces).translate(None, _NOT_LETTERS), keys, sure=False)
+    content = _guess(b"".join(pieces).translate(None, _NOT_LETTERS), keys)
     return _found(Span(group[0].start, last.end), *content) if content else None
 
 
@@ -156,19 +157,29 @@ def _is_piece(text: bytes, span: Span) -> bool:
 
 
 def _of_span(text: bytes, span: Span, keys: tuple[int, ...]) -> Iterator[Found]:
-    run = text[span.start : span.end]
-    letters = run.rstrip(b"=")
-    sure = _SURE.search(text, max(0, span.start - _SURE_BEFORE), span.start) is not None
+    letters = text[span.start : span.end].rstrip(b"=")
+    found: list[Found] = []
     if letters.translate(None, _NOT_LETTERS) == letters:
-        yield from _of_letters(letters, span, keys, sure=sure)
-        return
-    plain = _BREAK.sub(b"", letters.replace(_ESCAPED_SLASH, b"/")).translate(None, _NOT_LETTERS)
-    content = _guess(plain, keys, sure=sure)
-    if content is not None:
-        yield _found(span, *content)
-        return
-    for stretch in _even_lines(letters):
-        yield from _of_lines(letters, stretch, span.start, keys)
+        found += _of_letters(letters, span, keys)
+    else:
+        plain = _BREAK.sub(b"", letters.replace(_ESCAPED_SLASH, b"/")).translate(None, _NOT_LETTERS)
+        content = _guess(plain, keys)
+        if content is not None:
+            found.append(_found(span, *content))
+        else:
+            for stretch in _even_lines(letters):
+                found += _of_lines(letters, stretch, span.start, keys)
+    yield from found
+    if not found and _SURE.search(text, max(0, span.start - _SURE_BEFORE), span.start):
+        yield _as_named(letters.translate(None, _NOT_LETTERS), span)
+
+
+def _as_named(letters: bytes, span: Span) -> Found:
+    """Bytes of no known type, where the text says that it is an encoding."""
+    if letters.translate(None, _HEX):
+        return Found(span.start, span.end - span.start, "base64", _decoded(letters), "unknown")
+    data = bytes.fromhex(letters[: len(letters) & ~1].decode("ascii"))
+    return Found(span.start, span.end - span.start, "hex", data, "unknown")
 
 
 def _of_lines(letters: bytes, stretch: _Stretch, offset: int, keys: tuple[int, ...]) -> Iterator[Found]:
@@ -210,10 +221,10 @@ def _even_lines(letters: bytes) -> Iterator[_Stretch]:
         at = line.end() if line else stop
 
 
-def _of_letters(letters: bytes, span: Span, keys: tuple[int, ...], *, sure: bool = False) -> Iterator[Found]:
+def _of_letters(letters: bytes, span: Span, keys: tuple[int, ...]) -> Iterator[Found]:
     if len(letters) < LEAST_LETTERS:
         return
-    content = _guess(letters, keys, sure=sure)
+    content = _guess(letters, keys)
     if content is not None:
         yield _found(span, *content)
         return
@@ -221,7 +232,7 @@ def _of_letters(letters: bytes, span: Span, keys: tuple[int, ...], *, sure: bool
     for part in _parts(letters):
         if part.start < end or not _may_give(letters, part):
             continue
-        content = _guess(letters[part.start : part.end], keys, sure=sure)
+        content = _guess(letters[part.start : part.end], keys)
         if content is not None:
             end = part.end
             yield _found(Span(span.start + part.start, span.start + part.end), *content)
@@ -255,33 +266,32 @@ def _found(span: Span, encoding: str, content: Content) -> Found:
     return Found(span.start, span.end - span.start, names, content.data, content.label)
 
 
-def _guess(letters: bytes, keys: tuple[int, ...], *, sure: bool) -> tuple[str, Content] | None:
+def _guess(letters: bytes, keys: tuple[int, ...]) -> tuple[str, Content] | None:
     """The first reading of the letters that gives something."""
     if not letters.translate(None, _HEX):
-        found = _of_hex(letters, keys, sure=sure)
-        if found is not None:
+        found = _of_hex(letters, keys)
+        if found is not None or len(letters) in _DIGESTS:
             return found
     if not letters[:256].translate(None, _BASE32) and not letters.translate(None, _BASE32):
         return _of_base32(letters)
-    if letters.isupper():
-        return None
-    return _of_base64(letters, keys, sure=sure)
+    return None if letters.isupper() else _of_base64(letters, keys)
 
 
-def _of_hex(letters: bytes, keys: tuple[int, ...], *, sure: bool) -> tuple[str, Content] | None:
+def _of_hex(letters: bytes, keys: tuple[int, ...]) -> tuple[str, Content] | None:
     size = len(letters) & ~1
     head = bytes.fromhex(letters[: 2 * PROBE_BYTES & ~1][:size].decode("ascii"))
-    turned = letters[: len(letters) - size - 1 if size < len(letters) else None : -1][: 2 * PROBE_BYTES]
-    if is_promising(head) or sure or keys or len(letters) > _LONGEST_DIGEST:
-        content = _content(bytes.fromhex(letters[:size].decode("ascii")), keys, sure=sure)
+    if is_promising(head) or keys or len(letters) > _LONGEST_DIGEST:
+        content = unwrapped(bytes.fromhex(letters[:size].decode("ascii")), keys)
         if content is not None:
             return "hex", content
-    if len(turned) >= 64 and not len(turned) % 2:
-        for name, order in (("reversed hex", letters[::-1]), ("hex of reversed bytes", letters)):
-            made = bytes.fromhex(order[:size].decode("ascii"))
-            made = made if name == "reversed hex" else made[::-1]
-            if begins_a_file(made[:PROBE_BYTES]) and (content := unwrapped(made)) is not None:
-                return name, content
+    if size < 2 * _LONGEST_DIGEST:
+        return None
+    for name, made in (
+        ("reversed hex", bytes.fromhex(letters[::-1][:size].decode("ascii"))),
+        ("hex of reversed bytes", bytes.fromhex(letters[:size].decode("ascii"))[::-1]),
+    ):
+        if begins_a_file(made[:PROBE_BYTES]) and (content := unwrapped(made)) is not None:
+            return name, content
     return None
 
 
@@ -312,19 +322,13 @@ def _decoded(letters: bytes) -> bytes:
     return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4))
 
 
-def _of_base64(letters: bytes, keys: tuple[int, ...], *, sure: bool) -> tuple[str, Content] | None:
+def _of_base64(letters: bytes, keys: tuple[int, ...]) -> tuple[str, Content] | None:
     mixed = (b"-" in letters or b"_" in letters) and (b"+" in letters or b"/" in letters)
     if not mixed and is_promising(_probe(letters)):
-        content = _content(_decoded(letters), keys, sure=sure)
+        content = unwrapped(_decoded(letters), keys)
         if content is not None:
             return "base64", content
-    if mixed or len(letters) < _LEAST_FOR_GUESSES:
-        return (
-            ("base64", content)
-            if sure and (content := _content(_decoded(letters), keys, sure=True))
-            else None
-        )
-    if not sure and not _looks_encoded(letters):
+    if mixed or len(letters) < _LEAST_FOR_GUESSES or not _looks_encoded(letters):
         return None
     turned = letters[: -_LEAST_FOR_GUESSES * 2 - 1 : -1]
     if is_promising(_probe(turned)) and (content := unwrapped(_decoded(letters[::-1]))) is not None:
@@ -334,10 +338,8 @@ def _of_base64(letters: bytes, keys: tuple[int, ...], *, sure: bool) -> tuple[st
             content = unwrapped(_decoded(letters[start:]))
             if content is not None:
                 return "base64", content
-    if sure or len(letters) % 4 != 1:
-        content = _content(_decoded(letters), keys, sure=sure)
-        return ("base64", content) if content else None
-    return None
+    content = unwrapped(_decoded(letters), keys) if len(letters) % 4 != 1 else None
+    return ("base64", content) if content else None
 
 
 def _looks_encoded(letters: bytes) -> bool:
@@ -350,11 +352,3 @@ def _looks_encoded(letters: bytes) -> bool:
         and (_DIGIT.search(head) is not None or large * 4 > len(head))
         and _WORD.search(head) is None
     )
-
-
-def _content(data: bytes, keys: tuple[int, ...], *, sure: bool) -> Content | None:
-    """What the bytes are worth; bytes of no known type count where the text says that it is an encoding."""
-    content = unwrapped(data, keys)
-    if content is None and data and sure:
-        return Content(data, "unknown")
-    return content
