@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from plugins._formats.pdf.parts import STREAMS_MARK
 from plugins.workers.pdf import Pdf
 from stoq_core.testing import Ran, make, run
 
@@ -48,7 +49,7 @@ def only(content: bytes, **job: Any) -> bytes:
     """The one child called `streams`, which is there and complete."""
     ran = scan(HEAD + content, **job)
     assert not ran.reasons
-    return ran.contents["streams"]
+    return ran.contents["streams"].removeprefix(STREAMS_MARK)
 
 
 def run_length(data: bytes) -> bytes:

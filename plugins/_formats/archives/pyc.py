@@ -154,7 +154,16 @@ def _string(view: memoryview, at: int, kind: bytes, expected: str, found: list[_
     return at + size
 
 
+def _is_code(view: memoryview, offset: int) -> bool:
+    """Behind five numbers, or six before 3.11, stands a string of code; runs of pixels have none there."""
+    return any(
+        bytes(view[offset + at : offset + at + 1]) in (b"s", b"\xf3") and not view[offset + at + 4]
+        for at in (21, 25)
+        if offset + at + 4 < len(view)
+    )
+
+
 FORMATS = (
     Format("pyc", read_pyc),
-    Format("marshal", read_marshal, (Mark(b"\xe3" + bytes(8)),)),
+    Format("marshal", read_marshal, (Mark(b"\xe3" + bytes(8)),), _is_code),
 )

@@ -163,6 +163,7 @@ PROGRAMS: tuple[Row, ...] = (
 
 DOCUMENTS: tuple[Row, ...] = (
     row("pdf", "application/pdf", "document", b"%PDF-"),
+    row("pdfstreams", "text/x-pdf-streams", "document", b"%streams of a PDF, decoded\n", ext=""),
     row("rtf", "application/rtf", "document", b"{\\rt"),
     row("ole", "application/x-ole-storage", "document", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
     row("lzfu", "application/x-rtf-compressed", "mail", at(8, b"LZFu"), at(8, b"MELA"), ext="rtf"),

@@ -20,6 +20,8 @@ from .filters import IMAGES, Filter, Sliced, chain_of, decoded, full_name
 from .scan import Document, Stream
 from .seen import Owned, text, text_bytes
 
+STREAMS_MARK = b"%streams of a PDF, decoded\n"
+"""How the child begins that holds all streams without one of their own: page contents, fonts, pixels."""
 _MOST_PACKED = 16 * MiB
 _MOST_PACKED_TOGETHER = 64 * MiB
 _FREE_OVERLAP = 64 * 1024
@@ -163,9 +165,10 @@ class Parts:
         """All other streams that are encoded, one behind the other, pictures last."""
         others = [one for one in self.document.streams if not self._is_own(one)]
         others.sort(key=lambda one: one.subtype == b"Image")
-        child = self._job.child(joined(self._concatenated(others), self._strings()), name="streams")
-        if child.body.size:
-            yield child
+        plain = joined(self._concatenated(others), self._strings())
+        first = next((chunk for chunk in plain if chunk), b"")
+        if first:
+            yield self._job.child(joined((STREAMS_MARK, first), plain), name="streams")
 
     def _strings(self) -> Iterator[bytes]:
         """The strings of a document that encrypts them: nobody else can read them."""

@@ -10,6 +10,7 @@ import pytest
 
 from plugins._formats.filetype import identify
 from plugins._formats.pdf import crypt
+from plugins._formats.pdf.parts import STREAMS_MARK
 from plugins.workers.pdf import Pdf
 from stoq_core.testing import make, run
 from tests import samples
@@ -175,7 +176,7 @@ def test_pictures_filters_in_front_of_others() -> None:
 )  # fmt: skip
 def test_malformed(content: bytes) -> None:
     """No table, lengths that lie, marks that are missing, garbage, objects within others: all is decoded."""
-    assert scan(HEAD + content).contents["streams"] == b"\n" + TEXT
+    assert scan(HEAD + content).contents["streams"] == STREAMS_MARK + b"\n" + TEXT
 
 
 def test_a_stream_that_holds_its_end_mark() -> None:
@@ -192,7 +193,7 @@ def test_what_is_no_pdf_is_left_alone() -> None:
     for content in (b"", b"text", bytes(1_020) + HEAD + stream(FLATE)):
         assert scan(content).result is None
     late = bytes(1_000) + HEAD + stream(FLATE)
-    assert scan(late).contents["streams"] == b"\n" + TEXT
+    assert scan(late).contents["streams"] == STREAMS_MARK + b"\n" + TEXT
     assert identify(memoryview(late)).label == "pdf"
     assert identify(memoryview(bytes(1_025) + HEAD)).label != "pdf"
     assert identify(memoryview(b"<html>" + HEAD)).label == "html"
