@@ -34,10 +34,11 @@ class _Folder(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Compressed bytes, and how many they stand for."""
+    """Compressed bytes, how many they stand for, and where they begin."""
 
     data: bytes
     size: int
+    at: int
 
 
 def read_cab(source: Source) -> Iterator[Entry]:
@@ -139,10 +140,11 @@ def _chunks(view: memoryview, folder: _Folder, reserve: int, account: Account) -
     def chunks() -> Chunks:
         blocks = _blocks(view, folder, reserve, account)
         method, parameters = folder.method & 15, folder.method >> 8 & 31
+        if method == 1:
+            return _mszip(blocks, account)
+        blocks = _whole(blocks, account)
         if method == 0:
             return (block.data for block in blocks)
-        if method == 1:
-            return _mszip(blocks)
         if method == 2:
             return _quantum(blocks, parameters)
         if method == 3:
@@ -167,8 +169,7 @@ def _blocks(view: memoryview, folder: _Folder, reserve: int, account: Account) -
         if checksum and checksum != _xor(data) ^ _xor(bytes(view[at + 4 : start])):
             raise BadArchive(Reason.CORRUPT, f"the block at offset {at} has a wrong checksum")
         account.structure(at, 8)
-        account.child(start, packed)
-        yield _Block(data, size)
+        yield _Block(data, size, start)
         at = start + packed
 
 
@@ -183,7 +184,13 @@ def _xor(data: bytes) -> int:
     return value ^ int.from_bytes(data[len(data) // 4 * 4 :], "big")
 
 
-def _mszip(blocks: Iterator[_Block]) -> Chunks:
+def _whole(blocks: Iterator[_Block], account: Account) -> Iterator[_Block]:
+    for block in blocks:
+        account.child(block.at, len(block.data))
+        yield block
+
+
+def _mszip(blocks: Iterator[_Block], account: Account) -> Chunks:
     """Each block is a deflate stream of its own whose dictionary is the block before ([MS-MCI])."""
     history = b""
     for block in blocks:
@@ -196,6 +203,7 @@ def _mszip(blocks: Iterator[_Block]) -> Chunks:
             raise BadArchive(Reason.CORRUPT, f"an MSZIP block is damaged: {error}") from None
         if len(out) != block.size:
             raise BadArchive(Reason.CORRUPT, f"an MSZIP block of {block.size} bytes gives {len(out)}")
+        account.child(block.at, len(block.data) - len(decoder.unused_data))
         yield out
         history = (history + out)[-_BLOCK_BYTES:]
 

@@ -138,6 +138,15 @@ class SevenZip:
             at += size
         return places
 
+    @property
+    def surplus(self) -> int:
+        """How many bytes come out of the packed streams that no member has."""
+        streams = getattr(self._archive.header, "main_streams", None)
+        if streams is None or streams.unpackinfo is None:
+            return 0
+        made = sum(int(folder.get_unpack_size()) for folder in streams.unpackinfo.folders)
+        return made - sum(int(info.uncompressed or 0) for info in self._archive.list())
+
     def extract(self, begin: Callable[[], Callable[[str], Callable[[bytes], None]]]) -> None:
         """Write every member: `begin()(name)` gives the function that takes its bytes.
 
@@ -274,6 +283,8 @@ def read_7z(source: Source) -> Iterator[Entry]:
         waiting = bodies.get(member.name)
         member.password = archive.password if member.encrypted else None
         yield _entry(member, waiting.popleft(), problem) if waiting else Entry(member)
+    if problem is None and archive.surplus > 0:
+        problem = BadArchive(Reason.CORRUPT, f"{archive.surplus} bytes of the data belong to no member")
     for name, left in bodies.items():
         yield from (_entry(Member(name=name, size=body.size), body, problem) for body in left)
     if problem is not None:

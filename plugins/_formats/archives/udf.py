@@ -25,7 +25,8 @@ _SECTOR = 2048
 _MOST_ATTRIBUTES = 512
 _RECOGNITION = (b"BEA01", b"NSR02", b"NSR03", b"TEA01", b"BOOT2")
 _BITMAP = 264
-_OWN_TAGS = frozenset({*range(1, 10), 256, *range(261, 267)})
+_OWN_TAGS = frozenset({*range(1, 10), 263, _BITMAP, 265})
+_MOST_MIXED_BYTES = 64
 _MAX_SEQUENCE = 256
 
 
@@ -88,7 +89,16 @@ def _claim_descriptors(image: Image) -> None:
             if raw[1:6] in _RECOGNITION:
                 image.account.structure(at, 7)
             elif len(raw) == 24 and int.from_bytes(raw[:2], "little") in _OWN_TAGS and _tag_holds(raw):
-                image.account.structure(at, _described(raw, len(image.view)))
+                size = _described(raw, len(image.view))
+                if int.from_bytes(raw[:2], "little") != _BITMAP or _is_bitmap(
+                    image.view[at + 24 : at + size]
+                ):
+                    image.account.structure(at, size)
+
+
+def _is_bitmap(data: memoryview) -> bool:
+    """Runs of free and of used blocks: hardly a byte is neither."""
+    return len(bytes(data).translate(None, b"\0\xff")) <= _MOST_MIXED_BYTES
 
 
 def _described(raw: bytes, most: int) -> int:

@@ -40,8 +40,7 @@ class Members:
         if member.kind == "directory" and not record.packed and not record.size:
             return Entry(member)
         if bytes(self._view[record.header : record.header + 4] if record.header >= 0 else b"") != LOCAL:
-            message = f"{member.name}: there is no local header at offset {record.header}"
-            return Entry(member, lambda _passwords: _refuse(Reason.CORRUPT, message))
+            return self._unmarked(record, member)
         start = data_start(self._view, record.header)
         taken: list[int] = []
         entry = Entry(
@@ -68,6 +67,21 @@ class Members:
             return entry  # packed like any file by some programs
         entry.open = opened
         return entry
+
+    def _unmarked(self, record: Record, member: Member) -> Entry:
+        """A member whose header has no mark, which some programs do not ask for: its checksum tells."""
+        known = 0 <= record.header <= len(self._view) - 30 and record.packed and not record.encrypted
+        start = data_start(self._view, record.header) if known else 0
+        data = self._view[start : start + record.packed]
+        if not known or not _is_plain(data, record):
+            message = f"{member.name}: there is no local header at offset {record.header}"
+            return Entry(member, lambda _passwords: _refuse(Reason.CORRUPT, message))
+
+        def opened(_passwords: Sequence[str]) -> Chunks:
+            return checked(decompressed(data, record.method, []), record.crc, record.size)
+
+        contradicts = f"{member.name}: its local header has no mark"
+        return Entry(member, opened, start, len(data), [], contradicts)
 
     def _decrypted(
         self, data: memoryview, record: Record, member: Member, passwords: Sequence[str]

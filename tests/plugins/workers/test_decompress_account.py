@@ -156,6 +156,36 @@ def test_members_that_have_no_end_record() -> None:
         assert finds(head + data + behind)
 
 
+def test_a_local_header_without_its_mark() -> None:
+    """Some programs do not ask for it: the member comes out where its checksum holds."""
+    content = bytearray(raw_zip(RAW, PLAIN, PLAIN))
+    at = content.rindex(b"PK\3\4")
+    content[at : at + 4] = b"XXXX"
+    ran = unpack(bytes(content))
+    assert ran.contents["h"] == SECRET
+    assert [finding.name for finding in ran.findings] == ["archive_read_two_ways"]
+
+
+def test_slack_in_the_blocks_of_a_cabinet() -> None:
+    """Bytes behind the deflate stream of a block belong to no file."""
+    plain = bytearray(made.cab({"a": b"hello"}))
+    (at,) = struct.unpack_from("<I", plain, 36)
+    packed, size = struct.unpack_from("<HH", plain, at + 4)
+    content = plain[: at + 8] + deflate_block(plain, at, packed) + PACKED
+    struct.pack_into("<IHH", content, at, 0, len(content) - at - 8, size)
+    struct.pack_into("<H", content, 42, 1)
+    struct.pack_into("<I", content, 8, len(content))
+    ran = unpack(bytes(content))
+    assert ran.contents["a"] == b"hello"
+    assert finds(bytes(content))
+
+
+def deflate_block(cab: bytearray, at: int, packed: int) -> bytes:
+    """The first block of a folder as MSZIP."""
+    data = bytes(cab[at + 8 : at + 8 + packed])
+    return data if data.startswith(b"CK") else b"CK" + deflated(data)
+
+
 def entry(kind: bytes, data: bytes, *, fields: dict[int, bytes] | None = None) -> bytes:
     """A tar whose first entry has that type; `fields` overwrite its header."""
     out = io.BytesIO()
