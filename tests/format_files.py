@@ -303,6 +303,17 @@ def lz4_block(cargo: bytes) -> bytes:
     return struct.pack("<I", len(cargo)) + b"\xf0" + b"\xff" * (rest // 255) + bytes((rest % 255,)) + cargo
 
 
+def arc(cargo: bytes) -> bytes:
+    """One stored member."""
+    crc = 0
+    for byte in cargo:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
+    head = struct.pack("<BB13sIHHHI", 0x1A, 2, b"f.txt", len(cargo), 0, 0, crc, len(cargo))
+    return head + cargo + b"\x1a\0"
+
+
 def trx(cargo: bytes) -> bytes:
     """One partition."""
     body = gzip.compress(cargo, mtime=0)

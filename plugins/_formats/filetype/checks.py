@@ -230,6 +230,12 @@ def is_pyc(head: bytes, _view: memoryview) -> bool:
     return any(head[start : start + 1] in (b"c", b"\xe3") for start in (8, 12, 16))
 
 
+def is_marshal(head: bytes, _view: memoryview) -> bool:
+    """A module's code object takes nothing; a sane stack, then its instructions, a string of bytes."""
+    stack = int.from_bytes(head[13:17], "little") or int.from_bytes(head[9:13], "little")
+    return stack < 1 << 16 and any(head[at : at + 1] in (b"s", b"\xf3") for at in (17, 21, 25))
+
+
 def is_pickle(head: bytes, view: memoryview) -> bool:
     """Protocol 2 to 5, and the last operation is STOP; from protocol 4 on a frame comes first."""
     if len(head) < 4 or view[-1] != ord("."):

@@ -14,7 +14,7 @@ from plugins._formats.archives.readers import FORMATS
 from plugins._formats.filetype import identify
 from plugins.workers.decompress import Decompress
 from stoq_core.testing import Ran, make, payload, run
-from tests.format_files import ARCHIVES, CARGO, jffs2, qcow2, uimage, vmdk
+from tests.format_files import ARCHIVES, CARGO, arc, jffs2, qcow2, uimage, vmdk
 
 
 def opened(content: bytes, name: str = "file") -> Ran:
@@ -72,6 +72,13 @@ def test_what_stands_behind_is_a_child(kind: str) -> None:
     behind = b"something behind the end of it all"
     ran = opened(ARCHIVES[kind](CARGO) + behind)
     assert any(behind in child.body.content() for child in ran.children)
+
+
+def test_arc_by_a_program() -> None:
+    """An old archive that unar reads gives its members, and what stands behind them by itself."""
+    behind = b"something behind the end of it all"
+    contents = [child.body.content() for child in opened(arc(CARGO) + behind).children]
+    assert contents == [CARGO, behind]
 
 
 def test_git_object() -> None:
