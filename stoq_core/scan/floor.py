@@ -6,6 +6,7 @@ it was identified, searched and, where its type holds others, opened, and if all
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -40,7 +41,8 @@ class Floor:
         self._by_role: dict[str, frozenset[str]] = dict.fromkeys(
             ("identifies", "searches", "opens"), frozenset()
         )
-        self._asked_for: set[str] = set()
+        self._asked_for: frozenset[str] = frozenset()
+        self._lock = threading.Lock()
 
     def lacks(self, task: Task, journal: Journal) -> list[Unread]:
         """Why the payload is not examined, beyond what the journal says itself; empty for nearly all."""
@@ -74,8 +76,13 @@ class Floor:
 
     def _learn(self, names: AbstractSet[str]) -> None:
         """Take in the roles of workers that were not seen before."""
-        for name in names - self._asked_for:
-            self._asked_for.add(name)
+        new = names - self._asked_for
+        if new:
+            with self._lock:  # scans side by side learn of the same
+                self._take(new)
+
+    def _take(self, names: AbstractSet[str]) -> None:
+        for name in names:
             if name.startswith("dispatcher:"):
                 continue
             try:
@@ -84,6 +91,7 @@ class Floor:
                 continue
             for role in roles:
                 self._by_role[role] |= {name}  # a new set: another scan may be looking through the old one
+        self._asked_for |= names  # at last: who finds a name there finds its roles, too
 
     def _steps(self, task: Task, journal: Journal, given: set[str | None]) -> list[Unread]:
         """What was due and has neither ended nor said why not; and what failed without a word."""
