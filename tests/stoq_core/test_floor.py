@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from stoq_core.account import Coverage
-from stoq_core.errors import Reason as R
-from stoq_core.errors import Unread
+from stoq_core.errors import Reason, Unread
 from stoq_core.job import Dispatch
 from stoq_core.limits import Deadline, RequestLimits
 from stoq_core.payload import Payload, PayloadMeta
@@ -18,8 +17,6 @@ from stoq_core.scan.examine import Task
 from stoq_core.scan.floor import Floor
 from stoq_core.scan.journal import Journal
 from tests.kit import Source, dispatcher, worker
-
-NOTHING = worker(lambda _p, _j: iter(()))
 
 
 def of(**attributes: Any) -> Any:
@@ -72,11 +69,11 @@ def test_nothing_is_lacking() -> None:
 @pytest.mark.parametrize(
     ("left_out", "expected"),
     [
-        ("types", [(R.NOT_IDENTIFIED, None), (R.PLUGIN_FAILED, "types")]),
-        ("rules", [(R.NOT_SEARCHED, None), (R.PLUGIN_FAILED, "rules")]),
-        ("also", [(R.PLUGIN_FAILED, "also")]),
-        ("dispatcher:routes#0", [(R.PLUGIN_FAILED, "dispatcher:routes")]),
-        ("dispatcher:reads#1", [(R.PLUGIN_FAILED, "dispatcher:reads")]),
+        ("types", [(Reason.NOT_IDENTIFIED, None), (Reason.PLUGIN_FAILED, "types")]),
+        ("rules", [(Reason.NOT_SEARCHED, None), (Reason.PLUGIN_FAILED, "rules")]),
+        ("also", [(Reason.PLUGIN_FAILED, "also")]),
+        ("dispatcher:routes#0", [(Reason.PLUGIN_FAILED, "dispatcher:routes")]),
+        ("dispatcher:reads#1", [(Reason.PLUGIN_FAILED, "dispatcher:reads")]),
     ],
 )
 def test_each_step_must_have_ended(left_out: str, expected: list[Any]) -> None:
@@ -87,23 +84,23 @@ def test_each_step_must_have_ended(left_out: str, expected: list[Any]) -> None:
 def test_an_empty_journal_lacks_all() -> None:
     """DONE at once."""
     reasons = {reason for reason, _ in lacks(Journal())}
-    assert reasons == {R.NOT_IDENTIFIED, R.NOT_SEARCHED, R.PLUGIN_FAILED}
+    assert reasons == {Reason.NOT_IDENTIFIED, Reason.NOT_SEARCHED, Reason.PLUGIN_FAILED}
 
 
 def test_who_says_nothing_has_not_identified() -> None:
     """It ended, and there is no result of it; or it failed after it."""
-    assert (R.NOT_IDENTIFIED, None) in lacks(journal(*ALL, kind=None))
+    assert (Reason.NOT_IDENTIFIED, None) in lacks(journal(*ALL, kind=None))
     failed = journal(*ALL)
     failed.failed.add("types")
-    assert lacks(failed) == [(R.NOT_IDENTIFIED, None), (R.PLUGIN_FAILED, "types")]
+    assert lacks(failed) == [(Reason.NOT_IDENTIFIED, None), (Reason.PLUGIN_FAILED, "types")]
 
 
 def test_failed_steps_that_say_why_are_not_named_twice() -> None:
     """The reason is there; that it was not searched is said all the same."""
     made = journal(*ALL)
     made.failed.add("rules")
-    made.emit("rules", Unread(reason=R.TIMEOUT, plugin="rules"))
-    assert lacks(made) == [(R.NOT_SEARCHED, None)]
+    made.emit("rules", Unread(reason=Reason.TIMEOUT, plugin="rules"))
+    assert lacks(made) == [(Reason.NOT_SEARCHED, None)]
 
 
 def asks(name: str) -> Callable[[Journal], None]:
@@ -114,11 +111,11 @@ def asks(name: str) -> Callable[[Journal], None]:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("opens", b"x", [(R.PLUGIN_FAILED, "opens")]),
+        ("opens", b"x", [(Reason.PLUGIN_FAILED, "opens")]),
         ("small", b"x", []),
         ("magic", b"x", []),
-        ("magic", b"MAGIC", [(R.PLUGIN_FAILED, "magic")]),
-        ("nobody", b"x", [(R.PLUGIN_MISSING, "nobody")]),
+        ("magic", b"MAGIC", [(Reason.PLUGIN_FAILED, "magic")]),
+        ("nobody", b"x", [(Reason.PLUGIN_MISSING, "nobody")]),
     ],
 )
 def test_what_was_dispatched_must_have_ended(name: str, content: bytes, expected: list[Any]) -> None:
@@ -134,20 +131,20 @@ def test_what_was_dispatched_must_have_ended(name: str, content: bytes, expected
 @pytest.mark.parametrize("kind", ["container", "encoding"])
 def test_containers_must_have_been_opened(kind: str) -> None:
     """By one with the role, that gave children or an account; or a reason says why not."""
-    assert lacks(journal(*ALL, kind=kind)) == [(R.NO_WORKER, None)]
+    assert lacks(journal(*ALL, kind=kind)) == [(Reason.NO_WORKER, None)]
     shrugs = journal(*ALL, "opens", kind=kind)
     asks("opens")(shrugs)
-    assert lacks(shrugs) == [(R.NO_WORKER, None)]
+    assert lacks(shrugs) == [(Reason.NO_WORKER, None)]
     opened = journal(*ALL, "opens", kind=kind)
     opened.emit("opens", Coverage(structure=7))
     assert lacks(opened) == []
     other = journal(*ALL, kind=kind)
     other.emit("also", Coverage(structure=7))
-    assert lacks(other) == [(R.NO_WORKER, None)]
+    assert lacks(other) == [(Reason.NO_WORKER, None)]
     for plugin, reason in (
-        ("opens", R.ENCRYPTED_ARCHIVE),
-        ("dispatcher:routes", R.NO_WORKER),
-        ("engine", R.DEADLINE),
+        ("opens", Reason.ENCRYPTED_ARCHIVE),
+        ("dispatcher:routes", Reason.NO_WORKER),
+        ("engine", Reason.DEADLINE),
     ):
         said = journal(*ALL, kind=kind)
         said.emit(plugin, Unread(reason=reason, plugin=plugin))
@@ -157,7 +154,7 @@ def test_containers_must_have_been_opened(kind: str) -> None:
 def test_dense_bytes_of_no_known_type() -> None:
     """`unknown_type`, unless an account explains them or the config takes it as it is."""
     made = journal(*ALL, kind="unknown")
-    assert lacks(made) == [(R.UNKNOWN_TYPE, None)]
+    assert lacks(made) == [(Reason.UNKNOWN_TYPE, None)]
     task = Task(
         payload=Payload(b"x"),
         limits=RequestLimits(),
@@ -172,15 +169,15 @@ def test_bytes_that_an_account_leaves_unread_have_a_reason() -> None:
     """Without one it is the plugin's failure."""
     made = journal(*ALL)
     made.emit("also", Coverage(plain=3, unread=4))
-    assert lacks(made) == [(R.PLUGIN_FAILED, None)]
-    made.emit("also", Unread(reason=R.CORRUPT, plugin="also"))
+    assert lacks(made) == [(Reason.PLUGIN_FAILED, None)]
+    made.emit("also", Unread(reason=Reason.CORRUPT, plugin="also"))
     assert lacks(made) == []
 
 
 def test_a_copy_needs_only_what_runs_again_for_it() -> None:
     """What ran for the first copy counts; of the dispatchers only those that read the meta are due."""
     prior = {"types": {"kind": "container"}, "rules": None}
-    assert lacks(Journal(), names=["also"], prior=prior) == [(R.PLUGIN_FAILED, "also")]
+    assert lacks(Journal(), names=["also"], prior=prior) == [(Reason.PLUGIN_FAILED, "also")]
     assert lacks(journal("also", "dispatcher:reads#1", kind=None), names=["also"], prior=prior) == []
 
 
