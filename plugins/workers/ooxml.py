@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from plugins._formats.office.markup import Markup, is_remote, remote_references
+from plugins._formats.office.links import LINK_FINDINGS, dde, field, is_remote
+from plugins._formats.office.markup import Markup, remote_references
 from stoq_core.job import Job
 from stoq_core.limits import Limits, MiB
 from stoq_core.options import Options
@@ -30,15 +31,7 @@ _OBJECTS = frozenset(
         "activeXControlBinary",
     ]
 )
-_PROGRAM = re.compile(
-    r"\b(cmd|powershell|pwsh|mshta|rundll32|regsvr32|wscript|cscript|certutil|bitsadmin|curl|msiexec|wmic|explorer)\b",
-    re.IGNORECASE,
-)
 _DDE = re.compile(r"(?<![A-Za-z])D\s?D\s?E(\s?A\s?U\s?T\s?O)?(?![A-Za-z])", re.IGNORECASE)
-_FETCHES = re.compile(
-    r"\b(INCLUDEPICTURE|INCLUDETEXT|IMPORT|LINK|RD)\b[^\"']{0,40}[\"']?\s{0,4}(?P<target>[^\s\"']{4,400})",
-    re.IGNORECASE,
-)
 _RUNS = re.compile(
     r"\b(EXEC|CALL|REGISTER(\.ID)?|FOPEN|FWRITE|RUN|FORMULA(\.FILL)?|URLDownloadToFile\w?"
     r"|WinExec|ShellExecute\w?)\s*\(",
@@ -68,9 +61,8 @@ class Ooxml(Worker[Options]):
         "ooxml_remote_template": (600, "the document loads its template from another host", ("T1221",)),
         "ooxml_external_object": (600, "the document loads an object from another host", ("T1221", "T1203")),
         "ooxml_ribbon_from_elsewhere": (600, "the ribbon is loaded with code of another host", ("T1221",)),
-        "office_dde_command": (600, "a field or link starts a program by DDE", ("T1559.002",)),
-        "office_dde_field": (300, "a field or link asks a program by DDE", ("T1559.002",)),
-        "ooxml_field_fetches": (100, "a field fetches a picture or text from another host", ("T1221",)),
+        **LINK_FINDINGS,
+        "office_dde_field": (300, "a field asks by DDE for what it does not name", ("T1559.002",)),
         "xlm_macro_sheet": (300, "a sheet of Excel 4 macros", ("T1059", "T1204.002")),
         "xlm_macro_runs_program": (600, "an Excel 4 macro runs a program", ("T1059", "T1204.002")),
         "xlm_macro_opens_by_itself": (300, "Excel 4 macros run when the file is opened", ("T1204.002",)),
@@ -102,15 +94,13 @@ class Ooxml(Worker[Options]):
                 yield self.finding("ooxml_ribbon_from_elsewhere", code[:_DETAIL_CHARS])
 
     def _fields(self, markup: Markup) -> Iterator[Any]:
-        asked = [f"{service}|{topic}" for service, topic in markup.dde]
-        asked += [field for field in markup.fields if _DDE.search(field)]
-        for text in asked:
-            name = "office_dde_command" if _PROGRAM.search(text) else "office_dde_field"
-            yield self.finding(name, text.strip()[:_DETAIL_CHARS])
-        for field in markup.fields:
-            found = _FETCHES.search(field)
-            if found and is_remote(found["target"].replace("\\\\", "\\")):
-                yield self.finding("ooxml_field_fetches", field.strip()[:_DETAIL_CHARS])
+        for service, topic in markup.dde:
+            yield from (self.finding(*seen) for seen in dde(service, topic))
+        for text in markup.fields:
+            seen = list(field(text))
+            yield from (self.finding(*found) for found in seen)
+            if not seen and _DDE.search(text):
+                yield self.finding("office_dde_field", text.strip()[:_DETAIL_CHARS])
 
     def _macros(self, markup: Markup) -> Iterator[Any]:
         for name in markup.names:

@@ -37,9 +37,21 @@ class Journal(Listener):
     """Everything that one payload's examination has brought so far."""
 
     __slots__ = (
-        "archive", "asked", "child_bytes", "coverage", "errors", "failed", "findings", "finished", "ms",
+        "archive",
+        "asked",
+        "child_bytes",
+        "coverage",
+        "cut_child",
+        "errors",
+        "failed",
+        "findings",
+        "finished",
+        "ms",
         "openers",
-        "results", "rounds", "started", "unread",
+        "results",
+        "rounds",
+        "started",
+        "unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,6 +63,7 @@ class Journal(Listener):
         self.finished: set[str] = set()
         self.failed: set[str] = set()
         self.child_bytes: list[int] = []
+        self.cut_child = False
         self.coverage: list[Coverage] = []
         self.openers: set[str] = set()
         """Those that gave children or an account."""
@@ -83,6 +96,7 @@ class Journal(Listener):
             self.results.setdefault(plugin, {}).update(emit)
         elif kind is Child:
             self.child_bytes.append(emit.body.size)
+            self.cut_child = self.cut_child or emit.truncated is not None
             self.openers.add(plugin)
         elif kind is Dispatch:
             self.asked.setdefault(emit.plugin, []).append(emit.meta)
@@ -109,6 +123,7 @@ class Journal(Listener):
         self.finished |= later.finished
         self.failed |= later.failed
         self.child_bytes += later.child_bytes
+        self.cut_child |= later.cut_child
         self.coverage += later.coverage
         self.openers |= later.openers
         self.findings += later.findings

@@ -7,18 +7,16 @@ expat bounds the expansion of entities, and external ones are not read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 from xml.parsers import expat
+
+from plugins._formats.office.links import is_remote
 
 _Fact = TypeVar("_Fact")
 _CHUNK_BYTES = 256 * 1024
 _MOST_FIELD_CHARS = 64 * 1024
 _MOST_FACTS = 1_000
-_UNC = re.compile(r"^(?:file:/{0,5})?\\{2,4}(?P<host>[^\\/@]+)(?P<more>@[^\\/]*)?[\\/]", re.IGNORECASE)
-_FILE_HOST = re.compile(r"^file://(?P<host>[^/\\:|]{2,})[/\\]", re.IGNORECASE)
-_WEB = re.compile(r"^\s*(?:mhtml:|url:|view-source:)*\s*(?:https?|ftp):", re.IGNORECASE)
 
 
 class Reference(NamedTuple):
@@ -121,18 +119,6 @@ class Markup:
     def _keep(into: list[_Fact], fact: _Fact) -> None:
         if len(into) < _MOST_FACTS:
             into.append(fact)
-
-
-def is_remote(target: str) -> bool:
-    r"""True for the web and for hosts outside, which have dots in their names; `\\server` is a site's own."""
-    target = target.strip()
-    if _WEB.match(target):
-        return True
-    found = _UNC.match(target) or _FILE_HOST.match(target)
-    if found is None:
-        return False
-    host = found["host"].lower()
-    return "." in host or ":" in host or bool(found.groupdict().get("more")) or "davwwwroot" in target.lower()
 
 
 def remote_references(markup: Markup, kinds: frozenset[str]) -> Iterator[Reference]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins._formats.office.markup import is_remote
+from plugins._formats.office.links import is_remote
 from plugins.workers.ooxml import Ooxml
 from stoq_core.testing import make, run
 
@@ -73,11 +73,11 @@ def test_external_objects(target: str) -> None:
     ("text", "finding"),
     [
         ('<x><ddeLink ddeService="cmd" ddeTopic="/c calc"/></x>', "office_dde_command"),
-        ('<x><ddeLink ddeService="Reuters" ddeTopic="quote"/></x>', "office_dde_field"),
+        ("<w:p xmlns:w='x'><w:instrText>DDE </w:instrText><w:instrText>{ REF x }</w:instrText></w:p>", "office_dde_field"),
         ("<w:p xmlns:w='x'><w:instrText>D</w:instrText><w:instrText>DEAU</w:instrText><w:instrText>TO c:\\cmd.exe</w:instrText></w:p>", "office_dde_command"),
         ('<w:p xmlns:w="x"><w:fldSimple w:instr="DDE powershell x"/></w:p>', "office_dde_command"),
-        ('<w:p xmlns:w="x"><w:instrText>INCLUDEPICTURE "http://e.example/a.png" \\d</w:instrText></w:p>', "ooxml_field_fetches"),
-        ('<office:dde-source xmlns:office="x" office:dde-application="soffice" office:dde-topic="t"/>', "office_dde_field"),
+        ('<w:p xmlns:w="x"><w:instrText>INCLUDEPICTURE "http://e.example/a.png" \\d</w:instrText></w:p>', "document_web_bug"),
+        ('<office:dde-source xmlns:office="x" office:dde-application="cmd" office:dde-topic="/c x"/>', "office_dde_command"),
         ('<customUI onLoad="http://e.example/a.xlam!run"/>', "ooxml_ribbon_from_elsewhere"),
         ("<workbook><definedName name='_xlnm.Auto_Open'>M!$A$1</definedName></workbook>", "xlm_macro_opens_by_itself"),
         ('<xm:macrosheet xmlns:xm="x"><f>EXEC("cmd /c calc")</f></xm:macrosheet>', "xlm_macro_runs_program"),
@@ -91,7 +91,7 @@ def test_fields_links_and_macros(text: str, finding: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["<w:p xmlns:w='x'><w:instrText>PAGE</w:instrText></w:p>", "<x><f>EXEC(1)</f></x>", "<p>DDE and cmd in prose</p>", "<customUI onLoad='Ribbon_Load'/>", "<definedName name='Print_Area'>x</definedName>"],
+    ['<x><ddeLink ddeService="Reuters" ddeTopic="quote"/></x>', "<w:p xmlns:w='x'><w:instrText>PAGE</w:instrText></w:p>", "<x><f>EXEC(1)</f></x>", "<p>DDE and cmd in prose</p>", "<customUI onLoad='Ribbon_Load'/>", "<definedName name='Print_Area'>x</definedName>"],
 )  # fmt: skip
 def test_ordinary_parts(text: str) -> None:
     """Page numbers, formulas of ordinary sheets, prose, ribbons of one's own."""
