@@ -26,7 +26,13 @@ ADVICE = {
     "own_uid": "run as root where the libraries are readable to all (a container), or live with it",
     "no_capabilities": "Linux has it",
     "rlimits": "a system with setrlimit",
-    "landlock": "Linux 5.13 or newer, with landlock in the kernel's `lsm=` list",
+    "landlock": (
+        "Linux 5.13 or newer, with landlock in the kernel's `lsm=` list; without it children read what this user"
+        " may read, also of its other processes that are not closed to it"
+    ),
+    "tool_files": (
+        "the same; without it no tool runs (7-Zip, unar, ExifTool), unless sandbox.accept_missing names tool_files"
+    ),
     "seccomp": "a Linux kernel with seccomp filters (CONFIG_SECCOMP_FILTER), x86_64 or aarch64",
 }
 """What brings each protection, by its name."""
