@@ -27,11 +27,12 @@ ADVICE = {
     "no_capabilities": "Linux has it",
     "rlimits": "a system with setrlimit",
     "landlock": (
-        "Linux 5.13 or newer, with landlock in the kernel's `lsm=` list; without it children read what this user"
-        " may read, also of its other processes that are not closed to it"
+        "Linux 5.13 or newer, with landlock in the kernel's `lsm=` list; without it children read what this"
+        " user may read, also of its other processes that are not closed to it"
     ),
     "tool_files": (
-        "the same; without it no tool runs (7-Zip, unar, ExifTool), unless sandbox.accept_missing names tool_files"
+        "the same; without it no tool runs (7-Zip, unar, ExifTool), unless sandbox.accept_missing names"
+        " tool_files"
     ),
     "seccomp": "a Linux kernel with seccomp filters (CONFIG_SECCOMP_FILTER), x86_64 or aarch64",
 }

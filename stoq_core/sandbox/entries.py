@@ -26,6 +26,8 @@ _TEXT, _NAME = 4_096, 390
 _MOST = 2**62
 _MOST_REPORT_BYTES = 8 * MiB
 _REPORT_BYTES = 400
+_MOST_MS = 1e9
+_MOST_HINTS, _MOST_HINT_CHARS = 500, 1_000  # a payload: each goes to all relatives
 _CHILD_BYTES = 2_000  # its node in the tree, its report and its names
 ENGINE = "engine"
 _REPORTS = {wire.Failed, wire.Unread}
@@ -137,8 +139,8 @@ class Received:
     """What has come of one payload so far. Every entry is checked as if it came from the file itself."""
 
     __slots__ = (
-        "_checkers", "_covering", "_cut", "_dispatchers", "_due", "_holdings", "_known", "_report_bytes",
-        "_task", "budget", "current", "emits", "journal", "sent", "steps",
+        "_checkers", "_covering", "_cut", "_dispatchers", "_due", "_hints", "_holdings", "_known",
+        "_report_bytes", "_task", "budget", "current", "emits", "journal", "sent", "steps",
     )  # fmt: skip
 
     def __init__(
@@ -163,7 +165,7 @@ class Received:
         self._known = known
         self._dispatchers = dispatchers
         self._due: set[str] = set()
-        self._report_bytes = 0
+        self._report_bytes = self._hints = 0
         self._checkers: dict[str, EmitChecker] = {}
         self._covering: set[str] = set()
         self._holdings = holdings or Holdings(task.limits.request_result_bytes)
@@ -191,6 +193,8 @@ class Received:
             self._begins(entry.names)  # type: ignore[union-attr]
         elif kind in _REPORTS:
             self._report(entry)
+        elif kind is wire.Hinted and not self._may_hint(entry.value):  # type: ignore[union-attr]
+            return
         else:
             entry = self._emitted(entry, body)
             if isinstance(entry, wire.ChildMade) and entry.content:  # its bytes stay here
@@ -227,7 +231,7 @@ class Received:
             raise Malformed(f"{key!r} ends well without having begun")
         self.current = None
         self.steps += 1
-        self.journal.end(key, max(0.0, entry.ms), failed=entry.failed)
+        self.journal.end(key, min(max(0.0, entry.ms), _MOST_MS), failed=entry.failed)
 
     def _is_dispatcher(self, key: str) -> bool:
         name, _, at = key.removeprefix("dispatcher:").partition("#")
@@ -291,6 +295,11 @@ class Received:
             reason = Reason.RESULT_TOO_LARGE
             found = errors.Unread(reason=reason, payload_id=self.payload_id, plugin=plugin, message=message)
             self.journal.emit(plugin, found)
+
+    def _may_hint(self, value: str) -> bool:
+        """A hint of a password's length, and not without end; others are passed over."""
+        self._hints += 1
+        return self._hints <= _MOST_HINTS and len(value) <= _MOST_HINT_CHARS
 
     def _covered(self, entry: wire.Covered) -> None:
         coverage = _emit(entry, "")

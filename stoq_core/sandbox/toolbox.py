@@ -72,6 +72,9 @@ class Toolbox:
         fds: list[int] = []
         try:
             ran = self._answer(zygote, channel, asked, payload, declared, until, fds)
+        except OSError as error:
+            message = f"{asked.name} cannot be run here: {error.strerror or error}"
+            ran = wire.ToolRan(error=("tool_refused", message, Reason.PLUGIN_FAILED, None))
         except PluginError as error:
             ran = wire.ToolRan(error=(error.code, error.message, error.reason, error.allowed))
         try:
@@ -267,7 +270,7 @@ def _body_of(channel: Channel, size: int, until: float, clock: Clock) -> Body:
 
 
 def _call_of(asked: wire.ToolAsked, template: Operation, left_ms: float, most_bytes: int) -> ToolCall:
-    if left_ms <= 0:
+    if left_ms <= 0 or not asked.wall_ms > 0:  # nor is NaN
         raise refused(f"no time is left for {asked.name}")
     return ToolCall(
         name=asked.name,

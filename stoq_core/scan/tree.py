@@ -13,6 +13,7 @@ from stoq_core.response import Occurrence, PayloadReport
 
 from .journal import Journal
 
+_MOST_HINTS = 1_000  # all are tried on what is encrypted, and sent with each payload
 _ENCRYPTED = frozenset({Reason.ENCRYPTED_ARCHIVE, Reason.ENCRYPTED_DOCUMENT})
 
 
@@ -115,5 +116,5 @@ def locked(node: Node) -> bool:
 
 def tell(relatives: Node, password: str) -> None:
     """A hint reaches the emitter's children, siblings and their descendants."""
-    if password not in relatives.hints:
+    if len(relatives.hints) < _MOST_HINTS and password not in relatives.hints:
         relatives.hints.append(password)

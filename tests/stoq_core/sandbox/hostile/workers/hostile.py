@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import mmap
 import os
+import random
 import signal
 import socket
 import struct
@@ -334,6 +335,73 @@ def signals(_: str) -> str:
 def probe(paths: str) -> str:
     """Descriptors of files that are none of a parser's business, though they read nothing."""
     return refused(*(lambda at=at: os.open(at, os.O_PATH) for at in paths.split(":")))
+
+
+def some_value(dice: random.Random, depth: int = 0) -> Any:
+    """Whatever msgpack can say."""
+    small = [
+        0, -1, 2**31, -(2**63), 2**64 - 1, 0.0, float("nan"), float("inf"), -1e308, None, True, b"", b"x" * 9,
+        "", "hostile", "hash", "later", "engine", "dispatcher:yara#0", "\x00", "\u202e", "x" * 5_000, "clean",
+    ]  # fmt: skip
+    pick = dice.random()
+    if depth > 3 or pick < 0.7:
+        return dice.choice(small)
+    if pick < 0.85:
+        return [some_value(dice, depth + 1) for _ in range(dice.randrange(5))]
+    names = ["", "a", "filename", "x" * 300]
+    return {dice.choice(names): some_value(dice, depth + 1) for _ in range(dice.randrange(4))}
+
+
+def maimed(dice: random.Random, words: list[Any]) -> list[Any]:
+    """A message with other values in it, or cut short."""
+    for _ in range(dice.randrange(3)):
+        words[dice.randrange(len(words))] = some_value(dice)
+    return words if dice.random() < 0.9 else words[: dice.randrange(len(words) + 1)]
+
+
+def fuzz(seed: str) -> None:
+    """Frames of true and false words, in any order, with any values, mended and maimed."""
+    import msgspec
+
+    deaf()
+    dice = random.Random(int(seed))
+    encode = msgspec.msgpack.encode
+
+    me = "hostile"
+    entries: list[Callable[[], list[Any]]] = [
+        lambda: ["b", [dice.choice(["hash", me, "later", "no"])]],
+        lambda: ["s", dice.choice([me, "hash", "later"])],
+        lambda: ["f", me, dice.choice([1.0, -1.0, float("nan")]), False],
+        lambda: ["r", me, {"k" * dice.randrange(9): some_value(dice)}],
+        lambda: ["c", me, b"child", 5, True, True, [], {"filename": "x"}, None],
+        lambda: ["c", me, None, 70_000, True, True, ["later"], {"filename": some_value(dice)}, "corrupt"],
+        lambda: ["w", me, "later", {"a": some_value(dice)}],
+        lambda: ["n", me, "found", 300, "detail", ["T1059"]],
+        lambda: ["h", me, "password"],
+        lambda: ["k", me, True],
+        lambda: ["u", me, "corrupt", "message"],
+        lambda: ["e", me, "code", "message", False, None, 1],
+        lambda: ["v", me, 1, 0, 0, 0, 0, 0],
+    ]
+    for _ in range(dice.randrange(1, 12)):
+        kind = dice.choice([1, 1, 1, 1, 2, 3, 4, 5, dice.randrange(256)])
+        if kind == 1:
+            data = encode([maimed(dice, dice.choice(entries)()) for _ in range(dice.randrange(4))])
+        elif kind == 3:
+            call = ["script", "run", {"a": "b"}, dice.choice([-1, 5, 2**30]), 1_000, dice.choice([1.0, 1e9])]
+            data = encode(maimed(dice, call))
+        else:
+            data = dice.choice(
+                [encode(some_value(dice)), dice.randbytes(dice.randrange(40)), bytes(dice.randrange(70_000))]
+            )
+        if dice.random() < 0.1:
+            data = bytearray(data or b"x")
+            data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        size = len(data) if dice.random() < 0.95 else dice.randrange(1 << 32)
+        write(struct.pack("<IBB", size, kind, dice.choice([0] * 30 + [1, 255])) + data)
+        if dice.random() < 0.5:
+            os.write(SOCKET + 1, b"!")
+    os._exit(dice.randrange(3))
 
 
 def words_of_others(_: str) -> None:
