@@ -149,6 +149,20 @@ rule outlook_message
         uint32(0) == 0xE011CFD0 and any of them
 }
 
+rule cms_in_base64
+{
+    meta:
+        description = "A signed, encrypted or compressed message (CMS) in base64, with or without a frame"
+        plugin = "cms"
+    strings:
+        // the type of its content, 1.2.840.113549.1.7 or 1.2.840.113549.1.9.16.1
+        $pkcs7 = "\x2a\x86\x48\x86\xf7\x0d\x01\x07" base64
+        $smime = "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01" base64
+        $mail = /(^|[\r\n])content-(type|transfer-encoding)[ \t]{0,99}[:(]/ nocase
+    condition:
+        ($pkcs7 in (0 .. 2048) or $smime in (0 .. 2048)) and not $mail in (0 .. 2048)
+}
+
 rule binhex_in_a_text
 {
     meta:

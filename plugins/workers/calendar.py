@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from plugins._formats.mail.contentlines import values
+from plugins._formats.mail.contentlines import unfolded, values
 from plugins._formats.mail.text import clean_name, to_text
 from plugins._text.names import NAME_FINDINGS, name_findings
 from stoq_core.errors import LimitReached
@@ -49,6 +49,9 @@ class Calendar(Worker[CalendarOptions]):
         """Yield a child a value, then one `CalendarResult`."""
         job.account.structure(0, payload.size)  # a text, which is searched as it stands
         result = CalendarResult()
+        text = unfolded(payload.content)
+        if text is not None:
+            yield job.child([text], name="unfolded.txt", should_archive=False)
         try:
             for value in values(payload.content):
                 name = clean_name(to_text(value.name.encode("utf-8", "replace")))

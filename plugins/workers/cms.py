@@ -10,15 +10,18 @@ import msgspec
 
 from plugins._formats.archives.singles import inflated
 from plugins._formats.mail import cms
+from plugins._formats.mail.transfer import base64_readings
 from stoq_core.errors import Reason
 from stoq_core.job import Job
 from stoq_core.options import Options
 from stoq_core.payload import Payload
-from stoq_core.plugin import Accepts, Worker
+from stoq_core.plugin import Worker
 
 _BEGIN_BYTES = 200
 _DATA = "2a864886f70d010701"
 _LIKE_MAIL = re.compile(rb"\s{0,64}[A-Za-z][\w-]{1,60}[ \t]{0,9}(?:\([^)]{0,60}\))?[ \t]{0,9}:")
+_ARMOUR = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,60})-----([^-]+)")
+"""RFC 7468, and what mail programs leave of it."""
 _SIGNED_NAME = re.compile(r"\.(?:p7[mcsbz]|p7|sig|cms)$", re.IGNORECASE)
 
 
@@ -38,9 +41,11 @@ class CmsResult(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Cms(Worker[CmsOptions]):
-    """The signed or compressed content is a child, and is looked at as a mail where it begins like one."""
+    """The signed or compressed content is a child, and is looked at as a mail where it begins like one.
 
-    accepts = Accepts(magic=(b"\x30",))
+    A message in base64, with a frame (RFC 7468) or without, comes out of it first.
+    """
+
     errors = {
         "corrupt": "the encoding does not hold; what could be read is scanned",
         "encrypted_document": "the content is encrypted",
@@ -53,6 +58,10 @@ class Cms(Worker[CmsOptions]):
         view = payload.view()
         message = cms.read(view)
         if message is None:
+            for start, text in _ARMOUR.findall(payload.content) or [(b"", payload.content)]:
+                decoded = base64_readings(text)[0].content
+                if cms.read(memoryview(decoded)) is not None:
+                    yield job.child([decoded], name="message.p7m", armour=start.decode("latin-1"))
             return
         size = sum(end - start for start, end in message.pieces)
         if message.kind in cms.ENCRYPTED:

@@ -13,7 +13,7 @@ from plugins._formats.mail.bodies import Bodies, MailBody
 from plugins._formats.mail.headers import Address, Authentication, Hop
 from plugins._formats.mail.mailbox import in_utf8, messages
 from plugins._formats.mail.message import Entity, Outside, Reader
-from plugins._formats.mail.overview import encoded_words, overview
+from plugins._formats.mail.overview import overview, written_otherwise
 from plugins._formats.mail.parts import ENCODED_MULTIPART, nameless, part_readings, says_nothing
 from plugins._formats.mail.recognise import locate
 from plugins._formats.mail.text import clean_name, header_text, in_ascii, to_text
@@ -142,7 +142,7 @@ class Smtp(Worker[SmtpOptions]):
         except LimitReached as error:
             yield self._finished(work)
             raise error
-        yield from self._texts(work, root, job)
+        yield from self._texts(work, job)
         work.claim(root)
         yield self._finished(work)
 
@@ -174,8 +174,8 @@ class Smtp(Worker[SmtpOptions]):
                     "mail_display_name_other_address", f"{one.name[:200]} <{one.address[:200]}>"
                 )
 
-    def _texts(self, work: _Parts, root: Entity, job: Job) -> Iterator[Any]:
-        decoded = encoded_words(root.fields)
+    def _texts(self, work: _Parts, job: Job) -> Iterator[Any]:
+        decoded = written_otherwise(work.reader.fields)
         if decoded:
             yield job.child([decoded], name="headers.txt", should_archive=False)
         text = "\n".join((work.result.subject, *work.bodies.texts))

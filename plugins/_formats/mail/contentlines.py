@@ -21,6 +21,12 @@ _SHORT = 16
 """Less is no file."""
 
 
+def unfolded(text: bytes) -> bytes | None:
+    """The text with its folds undone, which split words anywhere; None for one without any."""
+    made = _FOLD.sub(b"", text)
+    return made if len(made) < len(text) else None
+
+
 class Value(NamedTuple):
     """One decoded value: of which property, under which name and type, as the line states them."""
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from plugins._formats.mail.fields import (
     Block,
+    Field,
     boundaries,
     declared,
     kinds,
@@ -27,6 +28,7 @@ from plugins._formats.mail.transfer import encoding_of
 
 _MAX_MARKS, _MAX_ENTITIES, _MAX_DEPTH = 200_000, 50_000, 60
 _MAX_READINGS = 6
+_MAX_FIELDS = 20_000
 _T = TypeVar("_T")
 _MARK = re.compile(rb"--[^\r\n]*")
 _BREAK = re.compile(rb"\r{0,3}\n|\r")
@@ -147,13 +149,17 @@ def _unique(items: Iterable[_T]) -> list[_T]:
 
 
 class Reader:
-    """One message; `structure` are ranges read as headers and boundaries, `cut` is why not all was read."""
+    """One message: `structure` has ranges of headers and boundaries, `fields` all headers so far.
+
+    `cut` says why not all was read.
+    """
 
     def __init__(self, data: bytes, start: int = 0, end: int | None = None) -> None:
         """Look for the lines that may be boundaries."""
         self.data = data
         self.start, self.end = start, len(data) if end is None else end
         self.structure: list[tuple[int, int]] = []
+        self.fields: list[Field] = []
         self.too_deep = self.encrypted = False
         self.cut = ""
         self._marks: list[_Mark] = []
@@ -216,6 +222,8 @@ class Reader:
             self._seen.add(entity.start)
             self._ranges.add((entity.start, entity.end))
             self._claim_block(entity)
+            if len(self.fields) < _MAX_FIELDS:
+                self.fields += entity.fields
             self.encrypted = self.encrypted or "multipart/encrypted" in entity.kinds
             early = self._early(entity)
             if early:

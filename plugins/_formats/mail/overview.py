@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -15,6 +16,10 @@ _FIELDS = {
     "return-path": "return_path", "sender": "actual_sender", "delivered-to": "delivered_to",
 }  # fmt: skip
 _MAX_HEADERS, _HEADER_CHARS = 1_000, 256 * 1024
+_MAX_FIELDS = 20_000
+_LONG_WORD = re.compile(rb"[A-Za-z0-9+/_%=-]{48}")
+"""What may be an encoding."""
+_FOLD = re.compile(rb"[\r\n]+[ \t]*")
 _VALUE_BYTES = 64 * 1024
 
 
@@ -71,11 +76,20 @@ def _mailboxes(raw: dict[str, list[str]]) -> dict[str, list[Address]]:
     return made
 
 
-def encoded_words(fields: list[Field]) -> bytes:
-    """The headers that hold encoded words (RFC 2047), decoded: as they stand no rule sees their text."""
-    lines = [
-        f"{to_text(field.name)}: {header_text(field.value[:_VALUE_BYTES])}"
-        for field in fields[:_MAX_HEADERS]
-        if b"=?" in field.value
-    ]
-    return "\n".join(lines).encode("utf-8", "replace")
+def written_otherwise(fields: list[Field]) -> bytes:
+    """The headers whose text cannot be searched as it stands: encoded words (RFC 2047), long and cut words."""
+    lines: dict[bytes, None] = {}
+    room = _HEADER_CHARS
+    for field in fields[:_MAX_FIELDS]:
+        value = field.value[:_VALUE_BYTES]
+        if b"=?" in value:
+            line = field.name + b": " + header_text(value).encode("utf-8", "replace")
+        elif _LONG_WORD.search(value.translate(None, b" \t\r\n\0")):
+            line = field.name + b": " + _FOLD.sub(b"", value).strip()
+        else:
+            continue
+        room -= len(line)
+        if room < 0:
+            break
+        lines.setdefault(line)
+    return b"\n".join(lines)

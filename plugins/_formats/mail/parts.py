@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from plugins._formats.mail.message import Entity
-from plugins._formats.mail.transfer import Decoded, readings
+from plugins._formats.mail.transfer import Decoded, quoted_printable, readings
 
 ENCODED_MULTIPART = "a multipart that is encoded"
 """How a reading is called that decodes a multipart as a whole, which RFC 2045 (6.4) forbids and some do."""
+_ESCAPES = re.compile(rb"(?:=[0-9A-Fa-f]{2}){4}")
 _BLANK = b" \t\r\n\0-"
 _NOTICE = re.compile(
     rb"\s*(?:This is a (?:multi-?part|cryptographically signed|S/MIME signed) message in MIME format\.?|"
@@ -29,7 +30,10 @@ def part_readings(part: Entity, data: bytes) -> list[Decoded]:
             Decoded(head + b"\r\n" + one.content, how=ENCODED_MULTIPART) for one in readings(data, encoded)
         ]
         return [Decoded(data), *(inner if encoded else ())]
-    return readings(data, part.encodings)
+    found = readings(data, part.encodings)
+    if part.encodings in ([], ["identity"]) and _ESCAPES.search(data):  # some forget to say so
+        found.append(Decoded(quoted_printable(data), how="as quoted-printable"))
+    return found
 
 
 def says_nothing(text: bytes) -> bool:

@@ -46,7 +46,7 @@ def event(line: bytes) -> bytes:
 def test_values_come_out(line: bytes) -> None:
     """However the line is written and folded."""
     ran = scan(event(line))
-    assert [one.body.content() for one in ran.children] == [SCRIPT]
+    assert [text for name, text in ran.contents.items() if name != "unfolded.txt"] == [SCRIPT]
 
 
 def test_names_are_kept_and_judged() -> None:
@@ -56,6 +56,11 @@ def test_names_are_kept_and_judged() -> None:
     assert {one.name for one in ran.findings} == {"name_double_extension"}
     assert ran.result is not None
     assert ran.result["values"][0]["property"] == "ATTACH"
+
+
+def test_folds_hide_no_words() -> None:
+    """A word that is cut by folds stands whole in a child."""
+    assert b"WScript.Echo" in scan(event(b"DESCRIPTION:WScr\r\n ipt.E\r\n\tcho")).contents["unfolded.txt"]
 
 
 def test_an_ordinary_calendar_has_no_children() -> None:

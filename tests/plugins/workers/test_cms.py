@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import zlib
 
 import pytest
@@ -61,6 +62,15 @@ def test_signed_mails_come_out(ber: bool) -> None:
     assert not ran.reasons
     assert ran.result == {"kind": "signed", "content_bytes": len(MAIL), "detached": False}
     assert identify(memoryview(content)).label == "cms"
+
+
+def test_armour_is_taken_off() -> None:
+    """Base64 with a frame, and without one: the message is a child."""
+    text = base64.encodebytes(signed(MAIL))
+    framed = b"see:\n-----BEGIN PKCS7-----\n" + text + b"-----END PKCS7-----\n"
+    for content in (text, framed, b"-----BEGIN CMS-----\n" + text):
+        assert [one.body.content() for one in scan(content).children] == [signed(MAIL)]
+    assert scan(b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----").children == []
 
 
 def test_a_detached_signature_is_clean() -> None:

@@ -63,6 +63,21 @@ def test_headers_repeated_ones_as_lists() -> None:
     assert headers["x-raw"] == "café"
 
 
+def test_headers_that_are_written_otherwise_are_a_child() -> None:
+    """Encoded words decoded, folded long words in one piece, those of parts too; ordinary ones make no child."""
+    part = (
+        b"Content-Type: x/y; name="
+        + b"QUJD" * 20
+        + b"\r\nContent-Description: =?utf-8?q?WScript=2EEcho?=\r\n\r\nx"
+    )
+    head = HEAD + b"X-Cut: " + b"YWJj" * 10 + b"\r\n " + b"YWJj" * 10 + b"\r\n"
+    text = scan(mail(part, head=head)).contents["headers.txt"]
+    assert b"X-Cut: " + b"YWJj" * 20 in text
+    assert b"WScript.Echo" in text
+    assert b"QUJD" * 20 in text
+    assert "headers.txt" not in scan(mail(b"\r\nx")).contents
+
+
 def test_addresses() -> None:
     """Names and addresses, quoted commas and all."""
     found = result(HEAD + b"\r\n")["addresses"]
