@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from plugins._formats.archives.readers import FORMATS
 from plugins._formats.carving.search import OpenSpans, Piece, hits, pieces, rules
 from plugins._formats.carving.streams import Work
 from plugins._formats.carving.xored import hidden_programs
@@ -126,19 +125,11 @@ class _Places:
         self._label, self._view = kind_of(payload).label, payload.view()
         self._spans = OpenSpans(job.accounts)
         self._streams_before: tuple[bytes, ...] = () if job.accounts else _STREAMS_BEFORE.get(self._label, ())
-        self._was_opened = not job.accounts and self._was_taken_apart(job.result_of("decompress"))
-
-    def _was_taken_apart(self, result: Any) -> bool:
-        """True for an archive whose members are children, though nobody keeps an account of it."""
-        is_archive = self._label in _ZIPS or self._label in FORMATS
-        return is_archive and isinstance(result, Mapping) and bool(result.get("count"))
 
     def is_open(self, start: int, label: str) -> bool:
         """True where nobody else has given the bytes as a child of its own."""
         if not start:
             return True
-        if self._was_opened and label not in _CARVERS:
-            return False
         before = bytes(self._view[max(0, start - 8) : start])
         if label == "zlib" and before.endswith(self._streams_before):
             return False
