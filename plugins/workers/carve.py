@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from plugins._formats.archives.readers import FORMATS
 from plugins._formats.carving.search import OpenSpans, Piece, hits, pieces, rules
 from plugins._formats.carving.streams import Work
 from plugins._formats.carving.xored import hidden_programs
@@ -124,12 +125,16 @@ class _Places:
     def __init__(self, payload: Payload, job: Job) -> None:
         self._label, self._view = kind_of(payload).label, payload.view()
         self._spans = OpenSpans(job.accounts)
+        family = "zip" if self._label in _ZIPS else self._label
+        self._own = family if family in FORMATS and not job.accounts else ""
         self._streams_before: tuple[bytes, ...] = () if job.accounts else _STREAMS_BEFORE.get(self._label, ())
 
     def is_open(self, start: int, label: str) -> bool:
         """True where nobody else has given the bytes as a child of its own."""
         if not start:
             return True
+        if label == self._own:  # its own members' marks, of which nobody keeps an account
+            return False
         before = bytes(self._view[max(0, start - 8) : start])
         if label == "zlib" and before.endswith(self._streams_before):
             return False

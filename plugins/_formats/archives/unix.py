@@ -37,7 +37,7 @@ def read_cpio(source: Source) -> Iterator[Entry]:
     view, account = source.view, source.account
     at, ended = 0, False
     while at < len(view) and not ended:
-        mode, mtime, size, name_size, header, pad = _cpio_header(view, at)
+        mode, mtime, size, name_size, header, pad = cpio_header(view, at)
         name_at = at + header
         if not 0 < name_size <= MAX_NAME_BYTES:
             raise BadArchive(Reason.CORRUPT, f"the header at offset {at} has a name of {name_size} bytes")
@@ -68,7 +68,7 @@ def read_cpio(source: Source) -> Iterator[Entry]:
         raise BadArchive(Reason.TRUNCATED, "the archive has no trailer")
 
 
-def _cpio_header(view: memoryview, at: int) -> tuple[int, int, int, int, int, int]:
+def cpio_header(view: memoryview, at: int) -> tuple[int, int, int, int, int, int]:
     """mode, mtime, size, name size, header bytes, alignment."""
     magic = bytes(view[at : at + 6])
     try:
@@ -200,7 +200,7 @@ def _ar_time(header: bytes) -> str | None:
 def _cpio_begins(view: memoryview, offset: int) -> bool:
     """A header of sane numbers, and a name that ends where it says."""
     try:
-        mode, _, _, name_size, header, _ = _cpio_header(view, offset)
+        mode, _, _, name_size, header, _ = cpio_header(view, offset)
     except BadArchive:
         return False
     name = bytes(view[offset + header : offset + header + name_size])

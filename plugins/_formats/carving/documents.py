@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 
-from plugins._formats.archives.declare import Check, number
+from plugins._formats.archives.declare import Check, End, number
+from plugins._formats.archives.entry import BadArchive
 from plugins._formats.archives.readers import FORMATS
+from plugins._formats.archives.unix import cpio_header
 from plugins._formats.executables.mz import is_executable
 from plugins._formats.executables.pe.extent import end_of_pe
 
@@ -17,7 +19,7 @@ _FREE, _DIFAT_AT, _DIFAT_ROWS = 0xFFFFFFFF, 76, 109
 _OBJECT = re.compile(rb"\d[\s\0]+obj\b")
 _OBJECT_WITHIN = 16 * 1024
 _PDF_ENDS = re.compile(rb"%%EOF\r?\n?")
-_SPACE = 0x20
+_SPACE, _LEAST_MEDIA = 0x20, 0xF0
 _NSIS_FLAGS, _NSIS_LEAST, _NSIS_MOST = 0x20, 28, 1 << 27
 _RTF = re.compile(rb"\{\\rt(?:f|\W)")
 _LNK_CLASS = bytes.fromhex("0114020000000000c000000000000046")
@@ -150,10 +152,48 @@ def _is_kwaj(view: memoryview, at: int) -> bool:
     return number(view, at + 8, 2) <= 4 and 14 <= number(view, at + 10, 2) <= 1024
 
 
+def _is_cpio(view: memoryview, at: int) -> bool:
+    """The reader's check, and another header where this member ends, or the trailer."""
+    if not FORMATS["cpio"].check(view, at):
+        return False
+    mark = bytes(view[at : at + 2])
+    text = mark == b"07"
+    try:
+        _, _, size, name_bytes, header, align = cpio_header(view, at)
+    except BadArchive:
+        return False
+    name = bytes(view[at + header : at + header + name_bytes - 1])
+    begun = at + -(-(header + name_bytes) // align) * align
+    following = bytes(view[begun + -(-size // align) * align :][:2])
+    is_whole = following == mark or (text and begun + size >= len(view))
+    return name == b"TRAILER!!!" or (is_whole and all(byte >= _SPACE for byte in name))
+
+
+def _is_fat(view: memoryview, at: int) -> bool:
+    """A volume of known sizes: clusters, tables, media and sectors (Microsoft, *FAT*, BPB)."""
+    cluster, reserved, tables, media = (
+        number(view, at + place, size) for place, size in ((13, 1), (14, 2), (16, 1), (21, 1))
+    )
+    sane = cluster and not cluster & cluster - 1 and reserved and tables in (1, 2) and media >= _LEAST_MEDIA
+    table = at + reserved * number(view, at + 11, 2)
+    begins = bytes(view[table : table + 3]) == bytes((media, 0xFF, 0xFF))
+    return bool(sane and begins) and FORMATS["fat"].check(view, at) and _end_of_fat(view, at) is not None
+
+
+def _end_of_fat(view: memoryview, at: int) -> int | None:
+    """Behind its sectors."""
+    sectors = number(view, at + 19, 2) or number(view, at + 32, 4)
+    return min(len(view), at + sectors * number(view, at + 11, 2)) if sectors else None
+
+
+MORE_ENDS: dict[str, End] = {"fat": _end_of_fat}
+"""By label: of formats whose readers need none."""
 MORE_CHECKS: dict[str, Check] = {
     "zip": _is_zip,
     "ext": _is_ext,
     "nsis": _is_nsis,
+    "cpio": _is_cpio,
+    "fat": _is_fat,
     "sz": _is_szdd,
     "kwaj": _is_kwaj,
     "lzop": _is_lzop,

@@ -73,7 +73,12 @@ def _programs_and_documents() -> Iterator[Seek]:
 def seeks() -> tuple[Seek, ...]:
     """All that is looked for."""
     found = [
-        Seek(one.label, one.marks, documents.MORE_CHECKS.get(one.label, one.check), one.end)
+        Seek(
+            one.label,
+            one.marks,
+            documents.MORE_CHECKS.get(one.label, one.check),
+            documents.MORE_ENDS.get(one.label, one.end),
+        )
         for one in FORMATS.values()
         if one.marks and one.label not in _NOT_ANYWHERE
     ]

@@ -23,6 +23,8 @@ _SURE_BYTES = 4 * KiB
 """What inflates so far without an error was packed, whatever comes behind."""
 _LEAST_DAMAGED_OUT = 64
 _LEAST_CUT_BYTES = 256
+_DYNAMIC = 2
+_READABLE = bytes((9, 10, 13, *range(32, 127)))
 _LZMA_MEMORY = 64 * MiB
 
 End = Callable[[memoryview, int, "Work"], int | None]
@@ -91,7 +93,7 @@ def is_zlib(view: memoryview, at: int, work: Work) -> bool:
     if tried.end is not None:
         return tried.given > 0
     if "incorrect data check" in tried.error:
-        return tried.given >= _LEAST_DAMAGED_OUT
+        return tried.given >= _LEAST_DAMAGED_OUT and (head[2] >> 1 & 3 == _DYNAMIC or _is_text(view, at))
     if tried.error:
         return tried.taken >= _SURE_BYTES
     return tried.taken >= _LEAST_CUT_BYTES and tried.given > 0
@@ -103,6 +105,12 @@ def _may_be_block(head: bytes) -> bool:
     if not kind:
         return head[3] ^ head[5] == 0xFF == head[4] ^ head[6]
     return kind == 1 or (kind == 2 and head[2] >> 3 <= 29 and head[3] & 0x1F <= 29)
+
+
+def _is_text(view: memoryview, at: int) -> bool:
+    """Whether what inflates first can be read."""
+    out = zlib.decompressobj().decompress(bytes(view[at : at + _FIRST_BYTES]), _FIRST_BYTES)
+    return not out.translate(None, _READABLE)
 
 
 class _Least(Work):
