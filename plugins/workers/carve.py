@@ -25,8 +25,8 @@ _CARVERS = {"pe": "pecarve", "swf": "swfcarve"}
 _STREAMS_BEFORE = {"png": (b"IDAT",), "pdf": (b"stream\n", b"stream\r\n")}
 """What zlib streams follow that the formats' own readers inflate."""
 _MOST_PIECES, _MOST_SHOWN = 1_000, 100
-_ALL_SEEN_BYTES = 4_096
-"""Of so many bytes it is known that they are text, where they are called so."""
+_LOADERS = frozenset({"executable", "image", "data"})
+"""Groups of types that programs under a key are found in; bytes of no known type are another."""
 
 
 class CarvedPiece(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class Carve(Worker[Options]):
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield a child a piece, dispatches, and one `CarveResult` where anything was found."""
         kind = kind_of(payload)
-        if kind.group not in ("text", "script") or payload.size > _ALL_SEEN_BYTES:
+        if kind is UNKNOWN or kind.group in _LOADERS:
             yield from self._xored(payload, job, is_unknown=kind is UNKNOWN)
         marks = hits(payload)
         if not marks.found:

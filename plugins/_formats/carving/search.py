@@ -22,13 +22,13 @@ from stoq_core.account import Account, Claim
 from stoq_core.payload import Payload
 
 from . import documents
-from .streams import ENDS, Work, is_lzip, is_zlib
+from .streams import ENDS, Work, is_zlib
 
 _MOST_MATCHES = 250_000
 """Of one mark; a payload that has more is said to be searched in part."""
 
-# two bytes and no header that could be checked, or no sizes: told by where they begin alone
-_NOT_ANYWHERE = frozenset({"compress", "brotli", "upx", "disk", "szdd"})
+# two bytes, or a mark that plain code and data hold, and no header whose numbers could be checked
+_NOT_ANYWHERE = frozenset({"beam", "bplist", "compress", "deb", "marshal", "onenote", "wasm", "zlib"})
 
 
 class Seek(NamedTuple):
@@ -74,19 +74,16 @@ def seeks() -> tuple[Seek, ...]:
     """All that is looked for."""
     found = [
         Seek(
-            one.label,
-            one.marks,
-            documents.MORE_CHECKS.get(one.label, one.check),
-            documents.MORE_ENDS.get(one.label, one.end),
+            declared.label,
+            declared.marks,
+            documents.MORE_CHECKS.get(declared.label, declared.check),
+            documents.MORE_ENDS.get(declared.label, declared.end),
         )
-        for one in FORMATS.values()
-        if one.marks and one.label not in _NOT_ANYWHERE
+        for declared in FORMATS.values()
+        if declared.label not in _NOT_ANYWHERE and declared.marks
     ]
-    known = {one.label for one in found}
-    if "lzip" not in known:
-        found.append(Seek("lzip", (Mark(b"LZIP"),), is_lzip))
+    found = [seek for seek in found if seek.check is not unchecked]
     zlib = tuple(Mark(bytes((0x78, level))) for level in (0x01, 0x5E, 0x9C, 0xDA))
-    found = [one for one in found if one.label != "zlib"]
     return (*found, Seek("zlib", zlib, _never), *_programs_and_documents())
 
 

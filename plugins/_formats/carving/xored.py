@@ -7,7 +7,7 @@ distances, each a pass of a long number's arithmetic; the key is what then stand
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -36,14 +36,14 @@ def hidden_programs(view: memoryview, *, is_unknown: bool = True) -> Iterator[Hi
     """Programs under keys of several bytes; those of one byte over a stub's text are others' work.
 
     Rare lengths of keys are tried where the payload `is_unknown`, the usual ones (2, 3, 4, 6, 8, 12, 16, 24)
-    anywhere; 8 MiB are looked through.
+    in programs; 8 MiB are looked through, of programs one.
     """
     until, found = 0, 0
     first = _by_header(view)
     if first is not None:
         yield first
         until = first.start + len(first.decoded)
-    for start, key in sorted(_by_text(view, _DISTANCES if is_unknown else _DISTANCES[:2])):
+    for start, key in sorted(_by_text(view, is_unknown=is_unknown)):
         if start < until or found >= _MOST_PROGRAMS:
             continue
         program = _program(view, start, key)
@@ -78,9 +78,10 @@ def _turned(distance: int) -> tuple[bytes, ...]:
     return tuple(_xor(text[:-distance], text[distance:]) for text in _TEXTS)
 
 
-def _by_text(view: memoryview, distances: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+def _by_text(view: memoryview, *, is_unknown: bool) -> Iterator[tuple[int, bytes]]:
     """Where programs seem to begin, by the text in their stubs, and under which key."""
-    size = min(len(view), _MOST_BYTES)
+    size = min(len(view), _MOST_BYTES if is_unknown else MiB)
+    distances = _DISTANCES if is_unknown else _DISTANCES[:2]
     if size < _LEAST_BYTES:
         return
     longest = max(map(len, _TEXTS))
