@@ -24,13 +24,15 @@ rule ole_macro_runs_on_open
 rule office_dde_formula
 {
     meta:
-        description = "Field of an RTF document, or cell of a table as text, that starts a program by DDE"
+        description = "Field of an RTF or Word document, or cell of a table as text, that starts a program by DDE"
         score = 600
         attack = "T1559.002"
     strings:
         $rtf = "{\\rtf"
         $dde = /DDE(AUTO)?[^<]{0,80}(cmd(\.exe)?|powershell|mshta|c:\\+windows)/ nocase
+        // a field of a binary Word document stands between 13 and 14 (MS-DOC, 2.8.25)
+        $field = /\x13[ "]{0,8}DDE(AUTO)?["\s][^\x14\x15]{0,300}(cmd|powershell|pwsh|mshta|rundll32|regsvr32|wscript|cscript|certutil|\.exe)/ nocase ascii wide
         $cell = /(^|[\n,;"])[=+@-][a-z]{0,10}\|'?\s{0,4}\/c/ nocase
     condition:
-        filesize < 10MB and (($dde and $rtf at 0) or $cell)
+        filesize < 10MB and (($dde and $rtf at 0) or $field or $cell)
 }

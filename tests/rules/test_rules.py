@@ -124,8 +124,8 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
         [OLE + bytes(600) + "_VBA_PROJECT".encode("utf-16-le") + b"Sub Format()", b"AutoOpen WScript.Shell"],
     ),
     "office_dde_formula": (
-        [b"{\\rtf1 DDEAUTO c:\\\\windows\\\\system32\\\\cmd.exe x}", b"a,b\n=cmd|'/c calc'!A1\n"],
-        [b"a,b\n=SUM(A1:A2)\n", b"he said DDE and cmd"],
+        [b"{\\rtf1 DDEAUTO c:\\\\windows\\\\system32\\\\cmd.exe x}", b"a,b\n=cmd|'/c calc'!A1\n", b'\x13 DDEAUTO c:\\windows\\system32\\cmd.exe "/k calc.exe" \x14x\x15'],
+        [b"a,b\n=SUM(A1:A2)\n", b"\x13 PAGE \x14cmd.exe\x15", b"he said DDE and cmd"],
     ),
     "office_markup": (
         [b'<Relationship Id="a"/>', "<w:instrText>".encode("utf-16-le"), b"\xfe\xff" + "<Relationship ".encode("utf-16-be")],
