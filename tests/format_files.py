@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import marshal
+import pickle
 import plistlib
 import sqlite3
 import struct
@@ -321,6 +322,8 @@ def trx(cargo: bytes) -> bytes:
 
 
 ARCHIVES: dict[str, Callable[[bytes], bytes]] = {
+    "pickle": lambda cargo: pickle.dumps({"a": cargo}),
+    "pickle-2": lambda cargo: pickle.dumps([1, gzip.compress(cargo, mtime=0)], 2),
     "pyc": pyc, "marshal": bare_marshal, "wasm": wasm, "wasm-data": lambda cargo: wasm(cargo, data=True),
     "sqlite": sqlite, "sqlite-spilled": lambda cargo: sqlite(cargo * 20), "onenote": onenote,
     "bplist": lambda cargo: plistlib.dumps({"d": cargo}, fmt=plistlib.FMT_BINARY), "iwa": iwa, "beam": beam,

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
+from plugins._formats.filetype.decodes import deflate_at
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
 
@@ -83,23 +84,21 @@ def _pbzx_chunks(source: Source) -> Chunks:
 
 def read_zlib(source: Source) -> Iterator[Entry]:
     """The one member (RFC 1950); a loose object of git is given without its header."""
-    yield from _inflated(source, 15, "zlib")
+    member = Member(name=inner_name(source.payload.name), method="zlib")
+    yield Entry(member, lambda _passwords: _inflate(source))
 
 
 def read_deflate(source: Source) -> Iterator[Entry]:
-    """The one member (RFC 1951)."""
-    yield from _inflated(source, -15, "deflate")
+    """The one member (RFC 1951), behind a short header where the type was told so."""
+    start = deflate_at(source.view) or 0
+    member = Member(name=inner_name(source.payload.name), method="deflate")
+    yield Entry(member, lambda _passwords: inflate_at(source, start, len(source.view), -15), start)
 
 
-def _inflated(source: Source, window: int, method: str) -> Iterator[Entry]:
-    member = Member(name=inner_name(source.payload.name), method=method)
-    yield Entry(member, lambda _passwords: _inflate(source, window))
-
-
-def _inflate(source: Source, window: int) -> Chunks:
+def _inflate(source: Source) -> Chunks:
     """The object of git, if it is one, without its header."""
     first = True
-    for part in inflate_at(source, 0, len(source.view), window):
+    for part in inflate_at(source, 0, len(source.view)):
         found = _GIT_OBJECT.match(part) if first else None
         first = False
         yield part[found.end() :] if found else part

@@ -243,6 +243,11 @@ def is_pickle(head: bytes, view: memoryview) -> bool:
     return head[1] < 4 or head[2] == 0x95 or len(head) < 16
 
 
+def ends_as_pickle(_head: bytes, view: memoryview) -> bool:
+    """Protocols 0 and 1 have no mark but their first operations and STOP at the end."""
+    return view[-1] == ord(".")
+
+
 def is_ftyp(head: bytes, _view: memoryview) -> bool:
     """A box of a size that its list of brands can have (ISO 14496-12, 4.3)."""
     size = int.from_bytes(head[:4], "big")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
+from .texts import by_text
 from .types import FileType
 
 _MIN_BYTES = 24
@@ -12,6 +13,8 @@ _STEP_BYTES = 64 * 1024
 _ENOUGH_BYTES = 256 * 1024
 """So many bytes without an error are no chance, either."""
 _MOST_TOKENS = 20_000
+_HEADERS = (0, 2, 4, 6, 8, 10, 12, 16)
+_MOST_TRAILER, _LONG_BYTES = 16, 64
 
 
 def _kind(label: str) -> FileType:
@@ -26,8 +29,29 @@ def by_decoding(view: memoryview) -> FileType | None:
 
 
 def _is_deflate(view: memoryview) -> bool:
-    """RFC 1951: the last block ends with the last byte, and more came out than went in."""
+    return deflate_at(view) is not None
+
+
+def deflate_at(view: memoryview) -> int | None:
+    """Where a bare deflate stream (RFC 1951) begins that reaches to the end, or up to sixteen bytes before.
+
+    It may stand behind a short header of sizes, but then what comes out must be text: of the eight places
+    that are tried a wrong one would be right by chance too often.
+    """
+    return next(
+        (start for start in _HEADERS if _deflates(view[start:]) and (not start or _makes_text(view[start:]))),
+        None,
+    )
+
+
+def _makes_text(view: memoryview) -> bool:
+    return by_text(zlib.decompressobj(-15).decompress(view[:_STEP_BYTES], 4_096)) is not None
+
+
+def _deflates(view: memoryview) -> bool:
+    """The last block ends with the last bytes, and more came out than went in."""
     decoder, made = zlib.decompressobj(-15), 0
+    spare = _MOST_TRAILER if len(view) >= _LONG_BYTES else 0
     for start in range(0, min(len(view), _ENOUGH_BYTES), _STEP_BYTES):
         data: bytes | memoryview = view[start : start + _STEP_BYTES]
         try:
@@ -40,7 +64,8 @@ def _is_deflate(view: memoryview) -> bool:
         except zlib.error:
             return False
         if decoder.eof:
-            return not decoder.unused_data and start + _STEP_BYTES >= len(view) and made >= len(view)
+            left = len(decoder.unused_data) + max(0, len(view) - start - _STEP_BYTES)
+            return left <= spare and made >= len(view)
         if decoder.unconsumed_tail:
             return True
     return len(view) > _ENOUGH_BYTES and made > _ENOUGH_BYTES

@@ -190,7 +190,8 @@ DATA: tuple[Row, ...] = (
     row("hive", "application/x-registry-hive", "data", b"regf", ext=""),
     row("evtx", "application/x-ms-evtx", "data", b"ElfFile\0", b"ElfChnk\0"),
     row("pickle", "application/x-python-pickle", "data", *(
-        at(0, bytes((0x80, version)), checks.is_pickle) for version in (2, 3, 4, 5)), ext="pkl"),
+        at(0, bytes((0x80, version)), checks.is_pickle) for version in (2, 3, 4, 5)),
+        like(rb"[(\]}](?:[dl]p?[01]?\n|q\0)", checks.ends_as_pickle), ext="pkl"),
     row("pgp", "application/pgp-encrypted", "data", *(
         like(pattern) for pattern in (
             rb"\x85[\0-\x10].\x03.{8}[\x01\x02\x10\x12\x19]", rb"\x84.\x03.{8}[\x01\x02\x10\x12\x19]",

@@ -7,6 +7,7 @@ from typing import Literal
 
 from plugins._formats.archives.declare import Format, Source, number
 from plugins._formats.archives.entry import BadArchive, Entry
+from plugins._text.density import is_dense
 from stoq_core.errors import Reason
 
 from .parts import free, part
@@ -80,7 +81,8 @@ def read_midi(source: Source) -> Iterator[Entry]:
     while bytes(view[at : at + 4]) in (b"MThd", b"MTrk"):
         size = int.from_bytes(view[at + 4 : at + 8])
         source.account.structure(at, 8)
-        source.account.media(at + 8, size)
+        if not is_dense(view[at + 8 : at + 8 + size]):  # notes repeat themselves
+            source.account.media(at + 8, size)
         at += 8 + size
     if at > len(view):
         raise BadArchive(Reason.TRUNCATED, "the file ends within a track")

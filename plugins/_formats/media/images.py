@@ -245,7 +245,10 @@ def read_profile(source: Source) -> Iterator[Entry]:
     for place in range(count):
         at, size = (int.from_bytes(view[n : n + 4]) for n in (136 + 12 * place, 140 + 12 * place))
         kind = bytes(view[at : at + 4])
-        if kind in _PROFILE_KNOWN:
+        count = int.from_bytes(view[at + 8 : at + 12])
+        if kind == b"curv" and not 0 <= size - 12 - 2 * count <= 3:
+            source.account.structure(at, 12)
+        elif kind in _PROFILE_KNOWN:
             source.account.media(at, size)
         elif kind in (b"desc", b"mluc", b"text") and size <= 1_024:
             source.account.structure(at, size)

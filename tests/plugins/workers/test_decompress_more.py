@@ -14,7 +14,7 @@ from plugins._formats.archives.readers import FORMATS
 from plugins._formats.filetype import identify
 from plugins.workers.decompress import Decompress
 from stoq_core.testing import Ran, make, payload, run
-from tests.format_files import ARCHIVES, CARGO, arc, jffs2, qcow2, uimage, vmdk
+from tests.format_files import ARCHIVES, CARGO, arc, deflate, jffs2, qcow2, uimage, vmdk
 
 
 def opened(content: bytes, name: str = "file") -> Ran:
@@ -79,6 +79,13 @@ def test_arc_by_a_program() -> None:
     behind = b"something behind the end of it all"
     contents = [child.body.content() for child in opened(arc(CARGO) + behind).children]
     assert contents == [CARGO, behind]
+
+
+def test_deflate_behind_sizes() -> None:
+    """A bare stream behind a size and before a checksum is found where text comes out of it."""
+    content = struct.pack("<Q", len(CARGO)) + deflate(CARGO) + bytes(8)
+    assert identify(memoryview(content)).label == "deflate"
+    assert any(child.body.content() == CARGO for child in opened(content).children)
 
 
 def test_git_object() -> None:
