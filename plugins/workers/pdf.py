@@ -159,8 +159,8 @@ class Pdf(Worker[PdfOptions]):
     def _judge(self, seen: Seen) -> Iterator[Any]:
         starts = seen.word(b"OpenAction") + seen.word(b"AA")
         in_sight = seen.words[b"JS"] + seen.words[b"JavaScript"]
-        if starts and (in_sight or seen.hidden[b"JS"]):
-            yield self.finding("pdf_javascript_on_open", f"{in_sight + seen.hidden[b'JS']} names")
+        if starts and in_sight:
+            yield self.finding("pdf_javascript_on_open", f"{in_sight} names")
         if seen.hidden[b"JS"] and not in_sight and starts:
             yield self.finding("pdf_hidden_javascript", f"{seen.hidden[b'JS']} in object streams")
         if seen.launches["hidden"] and not seen.launches["plain"]:

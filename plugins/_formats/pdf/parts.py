@@ -17,6 +17,7 @@ from . import crypt
 from .actions import judged, texts, unpacks
 from .damage import Damaged, Meter
 from .filters import IMAGES, Filter, Sliced, chain_of, decoded, full_name
+from .inline import inline
 from .scan import Document, Stream
 from .seen import Owned, text, text_bytes
 
@@ -182,18 +183,26 @@ class Parts:
 
     def _concatenated(self, streams: Iterable[Stream]) -> Iterator[bytes]:
         for one in streams:
-            begun = False
+            held: list[bytes] = []
             try:
                 for chunk in self._decoded(one, raw=False):
-                    if chunk and not begun:
+                    if chunk and not held:
                         yield b"\n"
-                        begun = True
+                    held.append(chunk if one.subtype != b"Image" else b" ")
                     yield chunk
+                yield from self._inline(one, held)
             except LimitReached as error:
                 self.report(error)
                 return
             except PluginError as error:
                 self.report(error, _called(one))
+
+    def _inline(self, one: Stream, held: list[bytes]) -> Iterator[bytes]:
+        """Pictures within a page's contents, whether these are packed or stand in the file as they are."""
+        if one.subtype == b"Image" or sum(map(len, held)) > _MOST_PACKED:
+            return
+        plain = b"".join(held) or bytes(self.document.bytes_of(one)[:_MOST_PACKED])
+        yield from inline(plain, self._meter)
 
     def _child(self, one: Stream, name: str) -> Child | None:
         child, problem = self._job.salvage(

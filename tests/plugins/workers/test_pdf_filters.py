@@ -128,3 +128,18 @@ def test_damage_keeps_what_came_before() -> None:
     ran = scan(HEAD + many)
     assert len(ran.errors) == 4
     assert "5 more" in ran.errors[-1].message
+
+
+@pytest.mark.parametrize(
+    ("filters", "data"),
+    [
+        (b"/F /AHx", TEXT.hex().encode() + b">"), (b"/F/Fl", zlib.compress(TEXT)),
+        (b"/Filter [/A85 /Fl]", base64.a85encode(zlib.compress(TEXT)) + b"~>"), (b"/F/LZW", lzw(TEXT)),
+    ],
+)  # fmt: skip
+def test_pictures_within_contents(filters: bytes, data: bytes) -> None:
+    """Inline pictures are unpacked, in packed contents and in plain ones, several of them."""
+    page = b"q BI /W 8 /H 8 /BPC 8 /CS /G " + filters + b" ID " + data + b" EI Q\n"
+    assert only(stream(zlib.compress(b"q " + page * 2))).count(TEXT) == 2
+    assert TEXT in only(stream(page, b""))
+    assert not scan(HEAD + stream(b"q BI /W 8 /F /DCT ID \xff\xd8 EI Q", b"")).children
