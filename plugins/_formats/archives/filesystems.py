@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from stoq_core.body import Body
+from stoq_core.payload import Payload
+
 from .by_tool import read_by_7z
-from .declare import Check, Format, Mark, Reader, number
+from .declare import Check, Format, Mark, Reader, Source, number
+from .entry import Entry
+
+_WORD_AT, _WORD = 510, 0xAA55
 
 
 def _by_7z(kind: str) -> Reader:
@@ -51,4 +59,19 @@ _MARKS: dict[str, tuple[tuple[Mark, ...], Check]] = {
     "hfs": ((Mark(b"H+\0\4", 1024), Mark(b"HX\0\5", 1024)), _hfs),
     "apfs": ((Mark(b"NXSB", 32),), _apfs),
 }
-FORMATS = tuple(Format(kind, _by_7z(kind), marks, check) for kind, (marks, check) in _MARKS.items())
+
+
+def _read_fat(source: Source) -> Iterator[Entry]:
+    """7-Zip wants the boot sector's last word, which mounting does not: it is given a copy with the word."""
+    payload = source.payload
+    if number(source.view, _WORD_AT, 2) != _WORD:
+        word = _WORD.to_bytes(2, "little")
+        body = Body(bytes(source.view[:_WORD_AT]) + word + bytes(source.view[_WORD_AT + 2 :]))
+        payload = Payload(body, payload.meta, payload_id=payload.payload_id)
+    yield from read_by_7z(source.job, payload, "fat", source.passwords)
+
+
+FORMATS = tuple(
+    Format(kind, _read_fat if kind == "fat" else _by_7z(kind), marks, check)
+    for kind, (marks, check) in _MARKS.items()
+)

@@ -74,6 +74,20 @@ def test_what_stands_behind_is_a_child(kind: str) -> None:
     assert any(behind in child.body.content() for child in ran.children)
 
 
+def test_a_file_system_without_its_last_word() -> None:
+    """FAT is told by its numbers, and opened, where the boot sector does not end with 55 AA."""
+    boot = bytearray(512)
+    boot[:3] = b"\xeb\x3c\x90"
+    struct.pack_into("<8sHBHBHHBHHH", boot, 3, b"MSDOS5.0", 512, 1, 1, 1, 16, 64, 0xF8, 1, 32, 2)
+    boot[38] = 0x29
+    table = b"\xf8\xff\xff\xff\xff\x0f" + bytes(506)
+    entry = b"F       TXT\x20" + bytes(14) + struct.pack("<HI", 2, len(CARGO[:500]))
+    content = bytes(boot) + table + entry.ljust(512, b"\0") + CARGO[:500].ljust(512, b"\0")
+    content = content.ljust(64 * 512, b"\0")
+    assert identify(memoryview(content)).label == "fat"
+    assert any(CARGO[:500] in child.body.content() for child in opened(content).children)
+
+
 def test_arc_by_a_program() -> None:
     """An old archive that unar reads gives its members, and what stands behind them by itself."""
     behind = b"something behind the end of it all"
