@@ -105,7 +105,7 @@ class Rtf(Worker[RtfOptions]):
         if not payload.head(_LEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith(b"{\\rt"):
             return
         rtf = RtfReader(payload.content).read()
-        job.account.structure(rtf.start, rtf.end - rtf.start)
+        job.account.searched(rtf.start, rtf.end - rtf.start)
         result = RtfResult(templates=[one[:1_000] for one in rtf.templates[:50]], updates=rtf.updates)
         yield from self._led(rtf)
         full: LimitReached | None = None
