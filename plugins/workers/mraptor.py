@@ -110,6 +110,9 @@ class Mraptor(Worker[MraptorOptions]):
         "macro_drops_file": (
             600, "a macro that runs by itself downloads or writes a binary file", ("T1059.005", "T1105")
         ),
+        "vba_stomped": (
+            600, "a macro's source was taken away, its compiled code still runs", ("T1564.007", "T1059.005")
+        ),
         "macro_runs_by_itself": (
             100, "a macro that runs by itself writes files or calls other code", ("T1059.005",)
         ),
@@ -124,8 +127,11 @@ class Mraptor(Worker[MraptorOptions]):
     def scan(self, payload: Payload, job: Job) -> Iterator[Any]:
         """Yield a child a module, a finding, and one `MraptorResult`; nothing where there are no macros."""
         modules: list[Module] = []
+        stomped: list[str] = []
         for part in compounds(payload.view(), job.total_left):
-            modules += self._read(part, job)
+            modules += self._read(part, job, stomped)
+        if stomped:
+            yield self.finding("vba_stomped", ", ".join(stomped)[:300])
         if not modules:
             return
         full: LimitReached | None = None
@@ -140,7 +146,7 @@ class Mraptor(Worker[MraptorOptions]):
         if full is not None:
             raise full
 
-    def _read(self, part: Found, job: Job) -> list[Module]:
+    def _read(self, part: Found, job: Job, stomped: list[str]) -> list[Module]:
         if part.problem is not None:
             job.error(part.problem.value, part.name)
             job.unread(part.problem, part.name)
@@ -157,6 +163,7 @@ class Mraptor(Worker[MraptorOptions]):
             message = "; ".join(project.problems[:5])
             job.error("corrupt", message)
             job.unread(Reason.CORRUPT, message)
+        stomped += project.stomped
         return project.modules
 
     def _judge(self, modules: list[Module], job: Job) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 import subprocess
 import sys
 import time
@@ -294,3 +295,17 @@ def test_damaged_documents_end_in_emits_or_reasons(
 def test_any_bytes(magic: bytes, rest: bytes) -> None:
     """Arbitrary bytes behind any mark end in a result or nothing."""
     scan(magic + rest)
+
+
+def test_a_module_without_its_source() -> None:
+    """Compiled code whose source was taken away is named; a module that is only empty is not."""
+    streams = vba_project({"Modul1": HARMLESS})
+    path = next(path for path in streams if path.endswith("/Modul1"))
+    assert not scan(compound(streams)).findings
+    directory = next(path for path in streams if path.endswith("/dir"))
+    raw, _ = inflate(streams[directory], 1 << 20)
+    moved = raw.replace(struct.pack("<HII", 0x31, 4, 16), struct.pack("<HII", 0x31, 4, 600))
+    assert moved != raw
+    for stream in (b"\x01" * 600, b"\x01" * 600 + bytes(90)):
+        stomped = compound({**streams, path: stream, directory: vba_compressed(moved)})
+        assert [one.name for one in scan(stomped).findings] == ["vba_stomped"]
