@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from plugins.workers.carve import Carve
 from plugins.workers.javaclass import Javaclass
 from plugins.workers.lief import Lief
 from plugins.workers.pecarve import Pecarve
@@ -23,6 +24,7 @@ from stoq_core.plugin import Worker
 from stoq_core.testing import make
 from tests import samples
 from tests.fuzz import survive
+from tests.hide.cargo import CARGO, TEXT
 
 _MOST_SEEDS, _SEED_BYTES = 60, 600_000
 
@@ -55,7 +57,13 @@ def mails() -> list[bytes]:
     return [one.read_bytes() for one in files if one.stat().st_size <= _SEED_BYTES // 10][:_MOST_SEEDS]
 
 
+def packed() -> list[bytes]:
+    """Every cargo of `tests/hide` behind some bytes."""
+    return [b"lead" + made for pack in CARGO.values() if (made := pack(TEXT))]
+
+
 PARSERS: dict[str, tuple[type[Worker[Any]], Callable[[], list[bytes]]]] = {
+    "carve": (Carve, packed),
     "javaclass": (Javaclass, of_magic(b"\xca\xfe\xba\xbe")),
     "lief-elf": (Lief, of_magic(b"\x7fELF")),
     "lief-macho": (Lief, of_magic(b"\xca\xfe\xba\xbe", b"\xce\xfa\xed\xfe")),

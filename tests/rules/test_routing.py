@@ -78,7 +78,7 @@ def test_a_movie_in_a_document_is_carved(pipeline: Pipeline) -> None:
     real = samples.content("hachoir", "claque-beignet.swf")
     packed = b"CWS" + real[3:8] + zlib.compress(real[8:])
     response = scan(pipeline, b"%PDF-1.7\n1 0 obj stream\n" + packed + b"\nendstream")
-    assert made_by(response, "swfcarve") == ["swf"]
+    assert made_by(response, "swfcarve")[0] == "swf"  # and its body, which is searched by itself
     assert response.results[1].size == len(real)
     assert "swfcarve" in workers(response.results[1])
 
@@ -89,7 +89,9 @@ def test_a_pdf_in_an_xdp_is_carved(pipeline: Pipeline) -> None:
     package = b'<?xml version="1.0"?><xdp:xdp xmlns:xdp="http://ns.adobe.com/xdp/"><pdf><document><chunk>'
     package += base64.encodebytes(pdf) + b"</chunk></document></pdf></xdp:xdp>"
     for content in (package, b"\0\1\2" + package):
-        assert made_by(scan(pipeline, content), "xdpcarve") == ["pdf"]
+        response = scan(pipeline, content)
+        assert "xdpcarve" in workers(response.results[0])
+        assert "pdf" in made_by(response, "xdpcarve") + made_by(response, "decode")  # whoever was first
     assert scan(pipeline, package).results[0].result_of("mimetype")["label"] == "xdp"
 
 
