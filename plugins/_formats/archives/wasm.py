@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from plugins._text.density import is_dense
 from stoq_core.errors import Reason
 
 from .android import stored
@@ -39,8 +40,10 @@ def read_wasm(source: Source) -> Iterator[Entry]:
                 yield stored(source, name or "custom", content, end - content)
         elif kind == _DATA:
             yield from _segments(source, start, body, end)
-        else:
+        elif not is_dense(view[body:end]):  # which code and types are not
             source.account.structure(start, end - start)
+        else:
+            source.account.structure(start, body - start)
         at = end
 
 

@@ -147,13 +147,17 @@ class _Boxes:
         elif kind in (b"mdat", b"idat", b"imda"):
             self._mdat.append((body, length))
         elif kind in _TABLES and length <= 64 * _MOST_SETTINGS_BYTES:
-            if length <= _FREE_SETTINGS_BYTES or not is_dense(self.view[body : body + length]):
+            if not is_dense(self.view[body : body + length]):
                 account.structure(body, length)
             self._tables[kind] = (body, length)
             self._fragmented |= kind == b"trun"
             if kind == b"iloc":
                 self._iloc.append((body, length))
-        elif kind in _SETTINGS and length <= _FREE_SETTINGS_BYTES:
+        elif (
+            kind in _SETTINGS
+            and length <= _FREE_SETTINGS_BYTES
+            and not is_dense(self.view[body : body + length])
+        ):
             account.structure(body, length)
 
     def claim_samples(self) -> None:

@@ -30,6 +30,7 @@ _KNOWN = frozenset((
 ))  # fmt: skip
 _TEXTS = frozenset((b"name", b"meta", b"SVG ", b"DSIG", b"FFTM", b"PfEd"))
 _MOST_TABLES, _MOST_FONTS = 4_096, 256
+_EOT_PACKED = 0x10000004  # compressed, or under a key of one byte
 
 
 def read_sfnt(source: Source) -> Iterator[Entry]:
@@ -177,7 +178,10 @@ def read_eot(source: Source) -> Iterator[Entry]:
     source.account.structure(0, min(82, size - data))
     if size - data > 82:
         yield from free(source, "names", 82, size - data - 82)
-    source.account.media(size - data, data)
+    if number(source.view, 12, 4) & _EOT_PACKED:
+        source.account.media(size - data, data)
+    else:
+        yield part(source, "font.ttf", size - data, data)
 
 
 FORMATS = (

@@ -11,7 +11,7 @@ from plugins._formats.archives.entry import BadArchive, Entry
 from stoq_core.errors import Reason
 
 from .jpeg import read_resources
-from .parts import free, part
+from .parts import free, inflate, messages, part
 
 _MOST_DIRECTORIES = 2_000
 _MOST_STRIPS = 1_000_000
@@ -21,7 +21,8 @@ _STRIP_AT, _STRIP_SIZE, _TILE_AT, _TILE_SIZE, _COMPRESSION = 273, 279, 324, 325,
 _JPEG_AT, _JPEG_SIZE = 513, 514
 _DIRECTORIES = frozenset((330, 34665, 34853, 40965))
 _NUMBERS = frozenset((273, 279, 324, 325, 258, 277, 282, 283, 320, 318, 319, 529, 532, 519, 520, 521, 33550))
-_NONE = 1
+_NONE, _DEFLATED = 1, (8, 32946)
+_MOST_INFLATED = 1 << 20
 _Order = Literal["little", "big"]
 
 
@@ -88,6 +89,7 @@ class _Tiff:
         self.big = bytes(source.view[2:4]) in (b"+\0", b"\0+")
         self._seen: set[int] = set()
         self._strips = 0
+        self._inflate_left = _MOST_INFLATED
 
     def _number(self, at: int, size: int) -> int:
         return int.from_bytes(self.view[at : at + size], self.order)
@@ -144,10 +146,22 @@ class _Tiff:
         for where, sizes in ((_STRIP_AT, _STRIP_SIZE), (_TILE_AT, _TILE_SIZE)):
             for at, size in zip(values.get(where, ()), values.get(sizes, ()), strict=False):
                 self.source.account.media(at, size)
+                if packed[0] in _DEFLATED and size <= self._inflate_left:
+                    self._inflate_left -= size
+                    yield from self._strip(at, size)
         if _JPEG_AT in values and _JPEG_SIZE in values and packed[0] in (_NONE, 6, 7):
             at, size = values[_JPEG_AT][0], values[_JPEG_SIZE][0]
             if at + size <= len(self.view) and size:
                 yield part(self.source, "thumbnail.jpg", at, size)
+
+    def _strip(self, at: int, size: int) -> Iterator[Entry]:
+        """What a deflated strip holds is looked through for text and files."""
+        try:
+            plain, _ = inflate(self.view[at : at + size], _MOST_INFLATED)
+        except BadArchive:
+            yield part(self.source, f"strip-{at:x}", at, size)
+            return
+        yield from messages(plain, f"strip-{at:x}")
 
 
 def read_psd(source: Source) -> Iterator[Entry]:

@@ -11,7 +11,8 @@ from stoq_core.errors import Reason
 
 from .parts import free, made, part
 
-_SOI, _EOI, _SOS, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
+_EOI, _SOS, _COMMENT = 0xD9, 0xDA, 0xFE
+_HUFFMAN, _QUANTISERS = 0xC4, 0xDB
 _MARKER = re.compile(rb"\xff+[^\0\xff\xd0-\xd7]")
 _TABLES = frozenset(
     {0xC4, 0xDB, 0xDD, 0xDC, 0xCC, *range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xD0)}
@@ -65,6 +66,8 @@ def _segment(source: Source, kind: int, at: int, size: int, profile: list[bytes]
     head = bytes(source.view[data_at : data_at + min(size, 64)])
     source.account.structure(at, 4)
     table = kind == _SOS or (kind in _TABLES and size <= _MOST_TABLE_BYTES)
+    if kind in (_QUANTISERS, _HUFFMAN):
+        table = _holds(source.view[data_at : data_at + size], kind)
     if table or (head.startswith(_SETTINGS) and size <= 64):
         source.account.structure(data_at, size)
     elif head.startswith(_ICC):
@@ -80,6 +83,22 @@ def _segment(source: Source, kind: int, at: int, size: int, profile: list[bytes]
         elif size > len(prefix):
             name = prefix.partition(b"\0")[0].rpartition(b"/")[0].decode() or prefix[:4].decode().strip("\0")
             yield from free(source, name or f"app{kind & 15}", data_at + len(prefix), size - len(prefix))
+
+
+def _holds(data: memoryview, kind: int) -> bool:
+    """B.2.4.1 and B.2.4.2: tables of 64 numbers of one or two bytes; of counts and as many values."""
+    at = 0
+    while at < len(data):
+        if kind == _QUANTISERS:
+            if data[at] >> 4 > 1 or data[at] & 15 > 3:
+                return False
+            at += 1 + (64 << (data[at] >> 4))
+        else:
+            count = sum(data[at + 1 : at + 17])
+            if data[at] >> 4 > 1 or data[at] & 15 > 3 or count > 256:
+                return False
+            at += 17 + count
+    return at == len(data)
 
 
 def _profile(parts: list[bytes]) -> Iterator[Entry]:

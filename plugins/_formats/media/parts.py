@@ -79,9 +79,9 @@ def inflated(source: Source, name: str, at: int, size: int) -> Iterator[Entry]:
         yield made(name, plain, at=at)
 
 
-def messages(samples: bytes, name: str) -> Iterator[Entry]:
+def messages(samples: bytes, name: str, *, any_file: bool = False) -> Iterator[Entry]:
     """Text and files that stand among samples as they are: pixels that spell a script, an archive in them."""
-    start = _file_at(samples)
+    start = _file_at(samples, any_file=any_file)
     if start is not None:
         yield made(f"{name}-from-{start}", samples[start:])
     runs = 0
@@ -93,10 +93,10 @@ def messages(samples: bytes, name: str) -> Iterator[Entry]:
                 return
 
 
-def _file_at(samples: bytes) -> int | None:
+def _file_at(samples: bytes, *, any_file: bool) -> int | None:
     """Where the first file begins; among few samples any that there is a reader for, else the usual ones."""
     found = _MARKS.search(samples)
-    if found or len(samples) > _FEW_BYTES:
+    if found or not any_file or len(samples) > _FEW_BYTES:
         return found.start() if found else None
     view = memoryview(samples)
     for hit in islice(_all_marks().finditer(samples), _MOST_TRIES):

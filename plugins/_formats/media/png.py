@@ -114,7 +114,7 @@ def _pixels(header: bytes, parts: list[memoryview]) -> Iterator[Entry]:
     raw = bytes(plain[: expected or len(plain)])
     if row and len(raw) <= _MOST_UNFILTERED and not header[12]:
         raw = _unfiltered(raw, row, _pixel_bytes(header))
-    yield from messages(raw, "pixels")
+    yield from messages(raw, "pixels", any_file=True)
 
 
 def _rows(header: bytes) -> tuple[int, int]:
