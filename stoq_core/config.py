@@ -29,6 +29,9 @@ _OLD_NAMES = {
 }
 """Options of stoQ 3 and where they went (semantics 14)."""
 
+_RENAMED = {"children": "processes"}
+"""Options of `[sandbox]` that had another name."""
+
 
 _ADDED = {"scan.always", "scan.dispatchers", "scan.decorators", "scan.only", "plugin_paths", "rules.extra"}
 """Lists to which each layer adds: none takes away what another has named."""
@@ -64,14 +67,14 @@ _Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class SandboxSection(_Section, frozen=True):
-    """`[sandbox]`: where hostile bytes are parsed, by how many children (0: one a processor), for how long.
+    """`[sandbox]`: where hostile bytes are parsed, by how many processes (0: one a processor), for how long.
 
     None is the entry point's choice: handlers require `no_network` and `parent_opaque` and let no child
     see two requests; the command line takes what is there and lets children go on.
     """
 
     mode: Literal["process", "inline"] = "process"
-    children: _Count = 0
+    processes: _Count = 0
     share_children: bool | None = None
     recycle_payloads: _Positive = 2_000
     recycle_bytes: _Positive = 384 * MiB
@@ -259,6 +262,9 @@ def _converted(sections: dict[str, Any], where: str) -> Config:
 def _refuse_old(merged: Mapping[str, Any], where: str) -> None:
     for section in (merged, *(one for one in merged.values() if isinstance(one, dict))):
         for name in section:
+            if name in _RENAMED and section is merged.get("sandbox"):
+                msg = f"{where}: sandbox.{name} is called sandbox.{_RENAMED[name]} now"
+                raise ConfigError(msg)
             if name in _OLD_NAMES:
                 msg = f"{where}: {name!r} is an option of stoQ 3; now: {_OLD_NAMES[name]}"
                 raise ConfigError(msg)

@@ -116,7 +116,7 @@ def _scan_all(files: list[Path], asked: Asked, pipeline: Pipeline, tally: Tally,
     from .show import Progress, response_tree
 
     config = pipeline.config
-    at_once = (config.sandbox.children or processors()) if config.sandbox.mode == "process" else 1
+    at_once = (config.sandbox.processes or processors()) if config.sandbox.mode == "process" else 1
     answers = in_flight(
         files,
         lambda file: _scan_one(file, asked, pipeline),

@@ -108,11 +108,11 @@ class Outbox(Listener):
 
     def round(self, names: list[str]) -> None:
         """See `Listener`."""
-        self._entries.append(wire.Began(names))
+        self._entries.append(wire.RoundStarted(names))
 
     def start(self, plugin: str) -> None:
         """See `Listener`."""
-        self._entries.append(wire.Started(plugin))
+        self._entries.append(wire.PluginStarted(plugin))
 
     def end(self, plugin: str, ms: float, *, failed: bool) -> None:
         """See `Listener`."""

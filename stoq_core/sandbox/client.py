@@ -23,9 +23,9 @@ from . import messages as wire
 from .control import Zygote, ZygoteGone
 from .holdings import EarlyBytes, Holdings
 from .index import Index
+from .pool import ProcessPool, SandboxProcess
 from .protect import PROTECTIONS, make_opaque
 from .reading import readable
-from .seats import Seat, Seats
 
 if TYPE_CHECKING:
     from stoq_core.payload import Payload
@@ -73,25 +73,25 @@ class Sandbox:
             readable=readable(config, shipped, extra),
             broker_pid=os.getpid(),
         )
-        self.children = config.sandbox.children or _cores()
-        self.seats = Seats(config.sandbox, self.children, self._born)
+        self.processes = config.sandbox.processes or _cores()
+        self.pool = ProcessPool(config.sandbox, self.processes, self._born)
         self.works_ahead = True
         self.early = EarlyBytes()
         self.holdings = Holdings(config.limits.request_result_bytes * 7 // 8)
         self._zygote = self._new_zygote()
         self._old: list[Zygote] = []
         self.index = Index((), (), _nothing)
-        self._broker_facts: list[wire.Facts] = []
+        self._broker_facts: list[wire.PluginInfo] = []
         self._toolbox: Toolbox | None = None
 
     # -- starting ---------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Have the zygote load its plugins and fork children, without waiting for that."""
-        self._settle()
+        self._send_settings()
         self._begun = True
         with suppress(ZygoteGone):  # `ready` hears why
-            self.seats.fill()
+            self.pool.fill()
 
     def ready(self) -> None:
         """Wait for the zygote. Raises what a bad deployment raises: `PluginLoadError`, `ConfigError`."""
@@ -99,7 +99,7 @@ class Sandbox:
             if not self._begun:
                 self.begin()
             self._learn()
-            self.seats.greet_one()
+            self.pool.handshake_one()
         except BaseException:
             self.close()
             raise
@@ -117,8 +117,8 @@ class Sandbox:
         with _MOVING:
             if self._pid == os.getpid():
                 return
-            self.seats.abandon()
-            self.seats = Seats(self._config.sandbox, self.children, self._born)
+            self.pool.abandon()
+            self.pool = ProcessPool(self._config.sandbox, self.processes, self._born)
             self._old = []
             self._zygote.close()
             make_opaque()
@@ -126,11 +126,11 @@ class Sandbox:
             self._toolbox = None  # its place belongs to the process that this one was forked from
             self._zygotes = 0
             self._zygote = self._new_zygote()
-            self._settle()
+            self._send_settings()
             self._learn()
             self._pid = os.getpid()
 
-    def _settle(self) -> None:
+    def _send_settings(self) -> None:
         """Send the settings of the sandbox's own plugins, once it is known which those are."""
         self._broker_facts = [one for one in self._zygote.classes() if one.runs == "broker"]
         limits = self._config.limits
@@ -140,7 +140,7 @@ class Sandbox:
             payload_bytes=limits.payload_bytes,
             cpu_s=2 * limits.request_wall_ms // 1000 + 60,
         )
-        self._zygote.settle(_for_zygote(self._config, self.broker_workers), settings)
+        self._zygote.send_settings(_for_zygote(self._config, self.broker_workers), settings)
 
     def _learn(self) -> None:
         loaded = self._zygote.loaded()
@@ -152,17 +152,17 @@ class Sandbox:
         """The configured workers that run in the broker, by name."""
         return [one.name for one in self._broker_facts]
 
-    def _described(self, name: str) -> wire.Facts:
+    def _described(self, name: str) -> wire.PluginInfo:
         facts = self._zygote.describe(name)
         if facts.threads:  # it started one, and a process with two must not fork
-            with self.seats.lock:
+            with self.pool.lock:
                 self._again()
         return facts
 
     @property
     def toolbox(self) -> Toolbox:
         """What runs tools; made for the first one that is asked for."""
-        with self.seats.lock:
+        with self.pool.lock:
             if self._toolbox is None:
                 from .toolbox import Toolbox
 
@@ -183,17 +183,17 @@ class Sandbox:
     @property
     def facts(self) -> dict[str, Any]:
         """What `stats.sandbox` says: the protections in force, what is missing and why."""
-        missing = self.seats.missing
+        missing = self.pool.missing
         held = [name for name in PROTECTIONS if name not in missing]
-        return {"mode": "process", "protections": held, "missing": missing, "children": self.children}
+        return {"mode": "process", "protections": held, "missing": missing, "processes": self.processes}
 
     # -- children ---------------------------------------------------------------------------------
 
-    def _born(self) -> Seat:
+    def _born(self) -> SandboxProcess:
         """A new child, of a new zygote where there must be one."""
         for _ in range(2):
             try:
-                return Seat(self._zygote, self._zygote.fork())
+                return SandboxProcess(self._zygote, self._zygote.fork())
             except ZygoteGone:
                 if not self._ready:
                     raise
@@ -202,30 +202,30 @@ class Sandbox:
 
     def _again(self) -> None:
         """A new zygote; the old one, if it lives, ends with the last of its children that is at work."""
-        self.seats.retire_idle()
+        self.pool.retire_idle()
         self._old.append(self._zygote)
         self._zygote = self._new_zygote()
-        self._settle()
+        self._send_settings()
         self._learn()
         self._end_old()
 
     def _end_old(self) -> None:
-        at_work = self.seats.at_work()
+        at_work = self.pool.at_work()
         for zygote in [one for one in self._old if one not in at_work]:
             self._old.remove(zygote)
             zygote.close()
 
-    def done(self, seat: Seat, done: wire.Done) -> None:
+    def done(self, process: SandboxProcess, done: wire.Done) -> None:
         """A child has examined a payload to its end."""
         self._zygotes = 0
-        self.seats.give_back(seat, done, self._zygote)
+        self.pool.give_back(process, done, self._zygote)
 
     def rest(self, request: str) -> None:
-        """A request is over (`Seats.rest`)."""
-        self.seats.rest(request)
+        """A request is over (`ProcessPool.rest`)."""
+        self.pool.rest(request)
         self.early.forget(request)
         self.holdings.forget(request)
-        with self.seats.lock:
+        with self.pool.lock:
             self._end_old()
 
     @functools.cached_property
@@ -241,8 +241,8 @@ class Sandbox:
         if task.runs == "broker":
             assert self._broker is not None
             return self._broker.run(task, listener)
-        seat = None if self.holdings.full(task.request) else self.take(task.request)
-        run: Journal = self._runs.Run(self, task, seat).finish(listener)
+        process = None if self.holdings.full(task.request) else self.take(task.request)
+        run: Journal = self._runs.SandboxRun(self, task, process).finish(listener)
         return run
 
     def start_ahead(self, payload: Payload, request: str, task: Callable[[], Task]) -> Ahead | None:
@@ -253,25 +253,25 @@ class Sandbox:
             return None
         body = payload.body
         costs = body.size if body.fd is None else 0  # what waits is a copy then
-        if self.early.due(request) and (several := self.seats.several(request)):
+        if self.early.due(request) and (several := self.pool.several(request)):
             self._runs.hear_early(several)
-        seat = self.seats.join(request, in_line=costs <= _WAITING_BYTES)
-        if seat is None:
+        process = self.pool.join(request, in_queue=costs <= _WAITING_BYTES)
+        if process is None:
             return None
 
         begun = task()
-        return begun, self._runs.Run(self, begun, seat)
+        return begun, self._runs.SandboxRun(self, begun, process)
 
-    def take(self, request: str) -> Seat:
+    def take(self, request: str) -> SandboxProcess:
         """A child that begins at once."""
         if self._pid != os.getpid():
             self._move_in()
-        return self.seats.take(request)
+        return self.pool.take(request)
 
     def close(self) -> None:
         """End everything."""
-        self.seats.close()
-        with self.seats.lock:
+        self.pool.close()
+        with self.pool.lock:
             self._end_old()
             self._zygote.close()
             if self._toolbox is not None:
@@ -287,8 +287,8 @@ def _check_names(config: Config) -> None:
                 raise ConfigError(f"sandbox.{option}: no protection is named {name!r}.{hint}")
 
 
-def _nothing(name: str) -> wire.Facts:
-    return wire.Facts("worker", name, error="the sandbox is not ready")
+def _nothing(name: str) -> wire.PluginInfo:
+    return wire.PluginInfo("worker", name, error="the sandbox is not ready")
 
 
 def _cores() -> int:

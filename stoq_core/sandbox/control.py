@@ -21,8 +21,8 @@ from . import spawn
 from .threads import MOST_THREADS, Crowd, threads_of
 from .wire import Channel, Closed, Frame, Malformed, Overdue
 
-_FACTS = wire.Said(list[wire.Facts])
-_DESCRIBED, _FORKED, _EXITED = wire.Said(wire.Facts), wire.Said(wire.Forked), wire.Said(wire.Exited)
+_FACTS = wire.Said(list[wire.PluginInfo])
+_DESCRIBED, _FORKED, _EXITED = wire.Said(wire.PluginInfo), wire.Said(wire.Forked), wire.Said(wire.Exited)
 _START_S = 60.0
 _ANSWER_S = 30.0
 _AHEAD_BYTES = 1 << 20
@@ -73,16 +73,16 @@ class Zygote:
         with suppress(Closed):  # it died already: told when the first answer is read
             self._channel.send(0, wire.ENCODE(start))
 
-    def classes(self) -> list[wire.Facts]:
+    def classes(self) -> list[wire.PluginInfo]:
         """What the named plugins declare. Raises the zygote's own complaint."""
         return self._facts(self._expect(wire.CLASSES))
 
-    def settle(self, config: Config, settings: wire.Settings) -> None:
+    def send_settings(self, config: Config, settings: wire.Settings) -> None:
         """Send the plugins' settings; children can be asked for from now on."""
         settings.config = msgspec.msgpack.encode(config)
         self._channel.send(wire.SETTINGS, wire.ENCODE(settings))
 
-    def loaded(self) -> list[wire.Facts]:
+    def loaded(self) -> list[wire.PluginInfo]:
         """The facts of all plugins that were loaded. Raises the zygote's own complaint."""
         facts = self._facts(self._expect(wire.READY))
         self._settled = True
@@ -101,7 +101,7 @@ class Zygote:
             raise self._distrusted(f"a frame of kind {frame.kind} instead of {kind}")
         return frame
 
-    def _facts(self, frame: Frame) -> list[wire.Facts]:
+    def _facts(self, frame: Frame) -> list[wire.PluginInfo]:
         try:
             return _FACTS.decode(frame.data)
         except Malformed as error:
@@ -188,7 +188,7 @@ class Zygote:
                 with suppress(Overdue):
                     self._hear(min(left, 0.05))
 
-    def describe(self, name: str) -> wire.Facts:
+    def describe(self, name: str) -> wire.PluginInfo:
         """The facts of a worker that the config does not name."""
         with self._lock:
             self._send_raw(wire.DESCRIBE, name.encode("utf-8", "replace"))

@@ -31,7 +31,6 @@ _MOST_HINTS, _MOST_HINT_CHARS = 500, 1_000  # a payload: each goes to all relati
 _CHILD_BYTES = 2_000  # its node in the tree, its report and its names
 ENGINE = "engine"
 _REPORTS = {wire.Failed, wire.Unread}
-_TAKEN = {Child, Hint}
 
 
 def to_wire(plugin: str, emit: Any) -> wire.Entry:
@@ -47,7 +46,7 @@ def to_wire(plugin: str, emit: Any) -> wire.Entry:
     if isinstance(emit, errors.Unread):
         return wire.Unread(plugin, emit.reason, emit.message[:_TEXT])
     if isinstance(emit, Dispatch):
-        return wire.Asked(plugin, emit.plugin[:_TEXT], emit.meta)
+        return wire.DispatchRequested(plugin, emit.plugin[:_TEXT], emit.meta)
     if isinstance(emit, Finding):
         attack = [one[:_NAME] for one in emit.attack[:100]]
         return wire.Found(plugin, emit.name[:_TEXT], emit.score, emit.detail[:_TEXT], attack)
@@ -82,9 +81,9 @@ def resumed(entries: list[wire.Entry]) -> Journal:
     """The journal of what the broker sends back to a fresh child; of child payloads only sizes are left."""
     made = Journal()
     for one in entries:
-        if isinstance(one, wire.Began):
+        if isinstance(one, wire.RoundStarted):
             made.round(one.names)
-        elif isinstance(one, wire.Started):
+        elif isinstance(one, wire.PluginStarted):
             made.start(one.plugin)
         elif isinstance(one, wire.Finished):
             made.end(one.plugin, one.ms, failed=one.failed)
@@ -98,7 +97,7 @@ def resumed(entries: list[wire.Entry]) -> Journal:
 def _emit(entry: Any, payload_id: str) -> Any:
     if isinstance(entry, wire.Result):
         return entry.values
-    if isinstance(entry, wire.Asked):
+    if isinstance(entry, wire.DispatchRequested):
         return Dispatch(entry.worker, entry.meta)
     if isinstance(entry, wire.Found):
         return Finding(entry.name, entry.score, entry.detail, tuple(entry.attack))
@@ -185,16 +184,14 @@ class Received:
     def take(self, entry: wire.Entry, body: Body | None) -> None:
         """Believe it, or raise `Malformed` for what no honest child says."""
         kind = type(entry)
-        if kind is wire.Started:
+        if kind is wire.PluginStarted:
             self._starts(entry.plugin)  # type: ignore[union-attr]
         elif kind is wire.Finished:
             self._ends(entry)
-        elif kind is wire.Began:
+        elif kind is wire.RoundStarted:
             self._begins(entry.names)  # type: ignore[union-attr]
         elif kind in _REPORTS:
             self._report(entry)
-        elif kind is wire.Hinted and not self._may_hint(entry.value):  # type: ignore[union-attr]
-            return
         else:
             entry = self._emitted(entry, body)
             if isinstance(entry, wire.ChildMade) and entry.content:  # its bytes stay here
@@ -282,7 +279,7 @@ class Received:
             if type(one) is ErrorReport and one.code == Reason.RESULT_TOO_LARGE:
                 raise Malformed(one.message)  # it is left out where it is made
             self.journal.emit(plugin, one)
-            if type(one) in _TAKEN:
+            if type(one) is Child or (type(one) is Hint and self._may_hint(one.value)):
                 self.emits.append((plugin, one))
         return wire.Result(plugin, found[0]) if kind is wire.Result else entry
 

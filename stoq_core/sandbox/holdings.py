@@ -8,7 +8,7 @@ from typing import Any
 from stoq_core.limits import MiB
 
 _EARLY_BYTES = 8 * MiB  # as they were sent
-_HEAR_S = 0.0004  # a child has work for a millisecond in its line
+_HEAR_S = 0.0004  # a child has work for a millisecond in its queue
 _NODE_BYTES = 80  # of a text, number, list or mapping beside its characters: 56 to 88 in CPython 3.11
 VALUE_BYTES = 90
 """The same for a value with the key that may stand before it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoq_core.errors import PluginLoadError
 
-from .messages import Facts
+from .messages import PluginInfo
 
 if TYPE_CHECKING:
     from stoq_core.registry import Plugins
@@ -17,7 +17,7 @@ class Index:
     """The engine's view of the plugins: facts in place of plugins (`known.PluginIndex`)."""
 
     def __init__(
-        self, always: Iterable[str], loaded: Iterable[Facts], describe: Callable[[str], Facts]
+        self, always: Iterable[str], loaded: Iterable[PluginInfo], describe: Callable[[str], PluginInfo]
     ) -> None:
         """`loaded` are the plugins that the config names; `describe` asks the zygote for another worker."""
         self.always = tuple(always)
@@ -28,7 +28,7 @@ class Index:
         self._workers = {one.name: one for one in found if one.kind == "worker"}
         self._describe = describe
 
-    def worker(self, name: str) -> Facts:
+    def worker(self, name: str) -> PluginInfo:
         """The facts; raises `PluginLoadError` (the same each time) for a worker that cannot be had."""
         facts = self._workers.get(name)
         if facts is None:
@@ -37,7 +37,7 @@ class Index:
             raise PluginLoadError(facts.error)
         return facts
 
-    def of(self, label: str) -> Facts | None:
+    def of(self, label: str) -> PluginInfo | None:
         """The facts behind a journal key such as `hash` or `dispatcher:yara#0`, if there are any."""
         if label.startswith("dispatcher:"):
             return self._dispatchers.get(label[len("dispatcher:") :].partition("#")[0])

@@ -66,13 +66,13 @@ class Task(msgspec.Struct, array_like=True):
     journal: list[Entry]
 
 
-class Began(msgspec.Struct, frozen=True, array_like=True, tag="b"):
+class RoundStarted(msgspec.Struct, frozen=True, array_like=True, tag="b"):
     """journal.Dispatched."""
 
     names: _Names
 
 
-class Started(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+class PluginStarted(msgspec.Struct, frozen=True, array_like=True, tag="s"):
     """journal.Started."""
 
     plugin: _Name
@@ -106,7 +106,7 @@ class ChildMade(msgspec.Struct, frozen=True, array_like=True, tag="c"):
     truncated: Reason | None
 
 
-class Asked(msgspec.Struct, frozen=True, array_like=True, tag="w"):
+class DispatchRequested(msgspec.Struct, frozen=True, array_like=True, tag="w"):
     """A Dispatch."""
 
     plugin: _Name
@@ -170,12 +170,12 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="e"):
 
 
 Entry = (
-    Began
-    | Started
+    RoundStarted
+    | PluginStarted
     | Finished
     | Result
     | ChildMade
-    | Asked
+    | DispatchRequested
     | Found
     | Hinted
     | Kept
@@ -240,7 +240,7 @@ class Settings(msgspec.Struct, array_like=True):
     cpu_s: int
 
 
-class Facts(msgspec.Struct, array_like=True):
+class PluginInfo(msgspec.Struct, array_like=True):
     """What the broker must know of a sandbox plugin without importing it."""
 
     kind: str

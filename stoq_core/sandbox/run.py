@@ -19,14 +19,14 @@ from .control import ZygoteGone
 from .endings import ending
 from .entries import Received
 from .holdings import nodes_of
-from .seats import LINE
+from .pool import QUEUE
 from .sending import message_of
 from .threads import MOST_THREADS, Crowd
 from .wire import Channel, Closed, Flood, Malformed, Overdue, Words
 
 if TYPE_CHECKING:
     from .client import Sandbox
-    from .seats import Seat
+    from .pool import SandboxProcess
 
 _INLINE_BYTES = 256 * 1024
 _WAITING_BYTES = 32 * 1024  # in a socket's buffer, while the child is at another payload and reads nothing
@@ -45,11 +45,11 @@ _DONE = wire.Said(wire.Done)
 _TOOL = wire.Said(wire.ToolAsked)
 
 
-class Run:
+class SandboxRun:
     """One task; its payload is sent off at once, to a child that may still have another."""
 
-    def __init__(self, sandbox: Sandbox, task: Task, seat: Seat | None) -> None:
-        """Send the task to the child in `seat`; without one, as nothing more is kept, it is over."""
+    def __init__(self, sandbox: Sandbox, task: Task, process: SandboxProcess | None) -> None:
+        """Send the task to the child in `process`; without one, as nothing more is kept, it is over."""
         self._sandbox = sandbox
         self._task = task
         self._received = Received(
@@ -62,11 +62,11 @@ class Run:
         self._over = False
         self._clock = task.deadline.clock
         self._listens_since_s: float | None = None
-        self._seat: Seat | None = None
-        if seat is None:
+        self._process: SandboxProcess | None = None
+        if process is None:
             self._give_up(self._why_not_again())
         else:
-            self._begin(seat)
+            self._begin(process)
 
     def finish(self, listener: Listener) -> Journal:
         """To its end; `listener` hears of children and hints, and of pauses."""
@@ -86,21 +86,21 @@ class Run:
     def _hear_more(self) -> bool:
         """Wait until the child says more; true if another one came to a payload's end before."""
         try:
-            seat = self._at_work()
-            seat.birth.channel.watched = seat.birth.count_threads
-            with self._attending(seat.birth.channel):
-                others = None if self._sandbox.seats.alone else self._sandbox.seats.beside(seat)
+            process = self._at_work()
+            process.birth.channel.watched = process.birth.count_threads
+            with self._attending(process.birth.channel):
+                others = None if self._sandbox.pool.alone else self._sandbox.pool.beside(process)
                 if others and heard_before(
-                    seat.birth.channel, others, self._wait_s(seat.birth.channel), self._clock
+                    process.birth.channel, others, self._wait_s(process.birth.channel), self._clock
                 ):
                     return True
-                self._hear(seat)
-                if not self._over and self._wait_s(seat.birth.channel) <= 0:
+                self._hear(process)
+                if not self._over and self._wait_s(process.birth.channel) <= 0:
                     raise Overdue
         except (Closed, Crowd, Overdue, Malformed, ZygoteGone) as error:
-            if self._seat is None:  # there is no child to be had, nor another zygote
+            if self._process is None:  # there is no child to be had, nor another zygote
                 raise
-            self._bury(error)
+            self._kill_and_reap(error)
         return False
 
     @contextmanager
@@ -131,24 +131,24 @@ class Run:
         """Nobody wants the rest."""
         self._over = True
         self._give_back()
-        seat, self._seat = self._seat, None
-        if seat is None:
+        process, self._process = self._process, None
+        if process is None:
             return
-        if seat.line[0] is self:
-            self._sandbox.seats.end(seat)
+        if process.queue[0] is self:
+            self._sandbox.pool.end(process)
         else:
-            self._sandbox.seats.leave(seat, self)
+            self._sandbox.pool.leave(process, self)
 
     def hear_early(self) -> bool:
         """Take in what the child has said of this payload, as far as it is here; true if that was all.
 
         Little is held for the engine: who has much to say, or asks for a tool, waits for its turn.
         """
-        seat, early, request = self._seat, self._sandbox.early, self._task.request
-        if seat is None or self._early_bytes is None:
+        process, early, request = self._process, self._sandbox.early, self._task.request
+        if process is None or self._early_bytes is None:
             return False
-        self._hear_from(seat)
-        channel = seat.birth.channel
+        self._hear_from(process)
+        channel = process.birth.channel
         try:
             while not self._over:  # each round takes room, or fills the buffer, which ends
                 frames = channel.held(_WORDS, wire.DONE, early.left(request))
@@ -156,68 +156,68 @@ class Run:
                     size = sum([len(data) + _FRAME_BYTES for _, data in frames])
                     early.spend(request, size)
                     self._early_bytes += size
-                    self._heard(frames, seat)
+                    self._heard(frames, process)
                 elif not channel.pull():
                     break
         except (Closed, Overdue, Malformed) as error:
-            self._bury(error)
+            self._kill_and_reap(error)
         return self._over
 
-    def unseat(self) -> None:
+    def lose_process(self) -> None:
         """The child is gone before it came to this payload."""
-        self._seat = None
+        self._process = None
 
-    def _begin(self, seat: Seat) -> None:
+    def _begin(self, process: SandboxProcess) -> None:
         """Send the payload and the journal so far to a child."""
-        waits = bool(seat.line)
-        self._seat = seat
-        seat.line.append(self)
+        waits = bool(process.queue)
+        self._process = process
+        process.queue.append(self)
         self._body = None
         self._first_byte: int | None = None
         self._step_at_s = 0.0
         """How long the child had been waited for when a plugin began or ended last."""
         inline_bytes = _WAITING_BYTES if waits else _INLINE_BYTES
-        files_closed = "seccomp" not in self._sandbox.seats.missing
+        files_closed = "seccomp" not in self._sandbox.pool.missing
         message, fds, opened = message_of(
             self._task, self._received.sent, inline_bytes, files_closed=files_closed
         )
         try:
             left_s = self._task.deadline.left_ms / 1000 + _LATE_S
-            seat.birth.channel.say(wire.TASK, message, fds, min(_SEND_S, left_s))
+            process.birth.channel.say(wire.TASK, message, fds, min(_SEND_S, left_s))
         except (Closed, Overdue):
             pass  # found out, and told, when its words are waited for
         finally:
             for fd in opened:
                 os.close(fd)
 
-    def _at_work(self) -> Seat:
+    def _at_work(self) -> SandboxProcess:
         """The child whose next words are of this payload; another one, where its own has not come to it.
 
         That is so if it died before, or if the engine wants this payload while the one before waits for it.
         """
-        if self._seat is not None and self._seat.line[0] is not self:
-            self._sandbox.seats.leave(self._seat, self)
-            self._seat = None
-        if self._seat is None:
+        if self._process is not None and self._process.queue[0] is not self:
+            self._sandbox.pool.leave(self._process, self)
+            self._process = None
+        if self._process is None:
             self._begin(self._sandbox.take(self._task.request))
-        assert self._seat is not None
-        self._hear_from(self._seat)
-        return self._seat
+        assert self._process is not None
+        self._hear_from(self._process)
+        return self._process
 
-    def _hear_from(self, seat: Seat) -> None:
+    def _hear_from(self, process: SandboxProcess) -> None:
         """From now on, what the child says is of this payload."""
         if self._first_byte is None:
-            self._first_byte = seat.birth.channel.received_bytes
-            self._step_at_s = self._attended_s(seat.birth.channel)
+            self._first_byte = process.birth.channel.received_bytes
+            self._step_at_s = self._attended_s(process.birth.channel)
 
-    def _hear(self, seat: Seat) -> None:
+    def _hear(self, process: SandboxProcess) -> None:
         """Take in what is here, or wait for a frame; at the last one the child is free again."""
-        channel = seat.birth.channel
+        channel = process.birth.channel
         frames = channel.held(_WORDS, wire.DONE) or [channel.receive(self._wait_s(channel))[:2]]
-        self._heard(frames, seat)
+        self._heard(frames, process)
 
-    def _heard(self, frames: list[Words], seat: Seat) -> None:
-        channel = seat.birth.channel
+    def _heard(self, frames: list[Words], process: SandboxProcess) -> None:
+        channel = process.birth.channel
         if channel.received_bytes - (self._first_byte or 0) > _SLACK_BYTES + 2 * self._task.bytes_left:
             raise Flood
         for kind, data in frames:
@@ -226,22 +226,22 @@ class Run:
             elif kind == wire.BODY:
                 self._part(data)
             elif kind == wire.TOOL:
-                self._run_tool(_TOOL.decode(data), seat)
+                self._run_tool(_TOOL.decode(data), process)
             elif kind == wire.DONE:
                 done = _DONE.decode(data)
                 self._received.end()
-                self._seat, self._over = None, True
-                self._sandbox.done(seat, done)
+                self._process, self._over = None, True
+                self._sandbox.done(process, done)
             else:
                 raise Malformed(f"a frame of kind {kind}")
 
-    def _run_tool(self, asked: wire.ToolAsked, seat: Seat) -> None:
+    def _run_tool(self, asked: wire.ToolAsked, process: SandboxProcess) -> None:
         """For the plugin that runs, if it is one that declares the tool."""
-        channel, current = seat.birth.channel, self._received.current
+        channel, current = process.birth.channel, self._received.current
         facts = self._sandbox.index.of(current) if current else None
         declared, left_ms = facts.tools if facts else {}, self._wait_s(channel) * 1000
         body = self._task.payload.body
-        self._sandbox.toolbox.answer(seat.zygote, channel, asked, body, declared, left_ms)
+        self._sandbox.toolbox.answer(process.zygote, channel, asked, body, declared, left_ms)
 
     def _take(self, entries: bytes | bytearray, channel: Channel) -> None:
         steps, most = self._received.steps, self._task.limits.result_nodes + _MORE_NODES
@@ -281,15 +281,15 @@ class Run:
 
     # -- a child's end ----------------------------------------------------------------------------
 
-    def _bury(self, error: Exception) -> None:
+    def _kill_and_reap(self, error: Exception) -> None:
         """Find out what happened, say it under the name of the plugin that ran, and go on if that helps."""
-        seat, self._seat = self._seat, None
-        assert seat is not None
-        seat.line.popleft()  # this one
-        exited = self._sandbox.seats.bury(seat, hung_up=isinstance(error, Closed))
+        process, self._process = self._process, None
+        assert process is not None
+        process.queue.popleft()  # this one
+        exited = self._sandbox.pool.kill_and_reap(process, hung_up=isinstance(error, Closed))
         if isinstance(error, Overdue):
-            self._last_words(seat.birth.channel)
-        seat.birth.channel.close()
+            self._last_words(process.birth.channel)
+        process.birth.channel.close()
         if self._over:
             return
         current = self._received.current
@@ -351,7 +351,9 @@ class Run:
         return ending(exited, self._task.limits.sandbox_bytes)
 
 
-def heard_before(channel: Channel, others: list[Seat], wait_s: float, clock: Clock = time.monotonic) -> bool:
+def heard_before(
+    channel: Channel, others: list[SandboxProcess], wait_s: float, clock: Clock = time.monotonic
+) -> bool:
     """Wait until a child speaks; true if, before it, one of these others came to a payload's end."""
     until = clock() + wait_s
     by_channel = {one.birth.channel: one for one in others}
@@ -363,12 +365,12 @@ def heard_before(channel: Channel, others: list[Seat], wait_s: float, clock: Clo
     return False
 
 
-def hear_early(seats: list[Seat]) -> bool:
+def hear_early(processes: list[SandboxProcess]) -> bool:
     """Take in what these children have said; true if one of them came to a payload's end."""
     ended = False
-    for seat in seats:
-        for _ in range(LINE):  # more is not in its line
-            if not seat.line or not seat.line[0].hear_early():
+    for process in processes:
+        for _ in range(QUEUE):  # more is not in its queue
+            if not process.queue or not process.queue[0].hear_early():
                 break
             ended = True
     return ended

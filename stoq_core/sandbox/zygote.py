@@ -25,7 +25,7 @@ from stoq_core.registry import Plugins, Registry
 
 from . import child, protect
 from . import messages as wire
-from .facts import facts_of
+from .plugin_info import info_of
 from .wire import Channel, Closed, Frame
 
 _STDERR = 2
@@ -72,7 +72,7 @@ class _Zygote:
         registry = Registry(Path(start.shipped), tuple(Path(one) for one in start.extra))
         wanted = [("worker", name) for name in start.workers]
         wanted += [("dispatcher", name) for name in start.dispatchers]
-        classes = [facts_of(kind, name, registry.load(kind, name)) for kind, name in wanted]
+        classes = [info_of(kind, name, registry.load(kind, name)) for kind, name in wanted]
         channel.send(wire.CLASSES, wire.ENCODE(classes))
         settings = msgspec.msgpack.decode(channel.receive(most=1 << 30).data, type=wire.Settings)
         config = msgspec.msgpack.decode(settings.config, type=Config)
@@ -82,8 +82,8 @@ class _Zygote:
         self._plugins = Plugins(registry, config, side="sandbox")
         self._registry = registry
         self._warm()
-        loaded = [facts_of("worker", one.name, type(one), one) for one in self._plugins.loaded()]
-        loaded += [facts_of("dispatcher", one.name, type(one), one) for one in self._plugins.dispatchers]
+        loaded = [info_of("worker", one.name, type(one), one) for one in self._plugins.loaded()]
+        loaded += [info_of("dispatcher", one.name, type(one), one) for one in self._plugins.dispatchers]
         self._alive: set[int] = set()
         self._tools: set[int] = set()
         self._wake, wake = os.pipe()
@@ -207,16 +207,16 @@ class _Zygote:
         gc.freeze()
         self._channel.send(wire.DESCRIBED, wire.ENCODE(facts))
 
-    def _described(self, name: str) -> wire.Facts:
+    def _described(self, name: str) -> wire.PluginInfo:
         try:
             worker = self._plugins.worker(name)
             if worker.runs == "sandbox":
                 worker.warm()
         except StoqError as error:
-            return wire.Facts("worker", name, error=str(error))
+            return wire.PluginInfo("worker", name, error=str(error))
         except Exception as error:  # noqa: BLE001 - a plugin's own code; told to whoever asked for it
-            return wire.Facts("worker", name, error=f"worker {name!r}: {type(error).__name__}: {error}")
-        facts = facts_of("worker", name, type(worker), worker)
+            return wire.PluginInfo("worker", name, error=f"worker {name!r}: {type(error).__name__}: {error}")
+        facts = info_of("worker", name, type(worker), worker)
         facts.threads = _threads() > 1
         return facts
 

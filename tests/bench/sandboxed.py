@@ -28,8 +28,8 @@ PLUGINS = Path(__file__).resolve().parents[1] / "stoq_core" / "sandbox" / "hosti
 ROUTES = {"dispatcher.filetype.routes": str(Path(__file__).with_name("routes.toml"))}
 MODES: dict[str, dict[str, Any]] = {
     "inline": {"sandbox.mode": "inline"},
-    "1 child": {"sandbox.children": 1, "sandbox.share_children": True},
-    "2 children": {"sandbox.children": 2, "sandbox.share_children": True},
+    "1 child": {"sandbox.processes": 1, "sandbox.share_children": True},
+    "2 children": {"sandbox.processes": 2, "sandbox.share_children": True},
 }
 
 

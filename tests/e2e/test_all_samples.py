@@ -43,7 +43,7 @@ Summary = dict[str, Any]
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Pipeline]:
     """The shipped settings, with two children that may see several files, as the command line has them."""
-    config = bootstrap.configured({}, [("sandbox.children", 2), ("sandbox.share_children", True)])
+    config = bootstrap.configured({}, [("sandbox.processes", 2), ("sandbox.share_children", True)])
     assert config.sandbox.mode == "process"
     made = bootstrap.pipeline(config)
     yield made
@@ -152,5 +152,5 @@ def test_protected(pipeline: Pipeline) -> None:
         Deadline.after_ms(10_000),
     ).stats.sandbox
     assert facts["mode"] == "process"
-    assert facts["children"] == 2
+    assert facts["processes"] == 2
     assert set(bootstrap.REQUIRED) <= set(facts["protections"])

@@ -89,7 +89,7 @@ def test_the_same_scan_id_gives_the_same_document(home: Path, tmp_path: Path) ->
     """Equal but for time and stats: one child or two, no sandbox, one thread or four."""
     (tmp_path / "x.zip").write_bytes(zipped(a=b"1", b=nested_eicar(), c=b"3"))
     made = []
-    children = (["-o", "sandbox.children=1"], ["-o", "sandbox.children=3"])
+    children = (["-o", "sandbox.processes=1"], ["-o", "sandbox.processes=3"])
     for way in (*children, ["--inline"], ["--inline", "-o", "scan.threads=4"]):
         words = ["--json", "--scan-id", "33333333-3333-4333-8333-333333333333", *way]
         document = json.loads(stoq(home, "scan", *words, str(tmp_path / "x.zip")).stdout)

@@ -14,7 +14,7 @@ import pytest
 
 from stoq_core.errors import Reason
 from stoq_core.limits import MiB
-from stoq_core.sandbox.seats import LINE
+from stoq_core.sandbox.pool import QUEUE
 from stoq_core.sandbox.wire import Closed, Malformed
 from tests.stoq_core.sandbox.ends import Ends
 from tests.stoq_core.sandbox.stage import Stage, stage
@@ -26,7 +26,7 @@ SLEEP = b"DO sleep_deaf\n"
 @pytest.fixture
 def two_children() -> Iterator[Stage]:
     """A sandbox with two children, one of which the tests keep busy."""
-    with stage(sandbox__children=2, limits__worker_wall_ms=1_500) as one:
+    with stage(sandbox__processes=2, limits__worker_wall_ms=1_500) as one:
         yield one
 
 
@@ -40,7 +40,7 @@ def test_many_are_examined_while_one_is_waited_for(two_children: Stage) -> None:
     assert Reason.DEADLINE in {one.reason for one in first.unread}
     late = [report for report in others if report.unread]
     assert len(others) == 60
-    assert len(late) < LINE
+    assert len(late) < QUEUE
     assert {one.reason for report in late for one in report.unread} <= {Reason.DEADLINE}
     for report in others:
         if report in late:

@@ -63,17 +63,17 @@ def child(content: bytes | None = b"x", size: int = 1) -> wire.ChildMade:
     return wire.ChildMade("a", content, size, True, True, [], {}, None)
 
 
-BEGUN = (wire.Began(["a", "b"]), wire.Started("a"))
+BEGUN = (wire.RoundStarted(["a", "b"]), wire.PluginStarted("a"))
 
 IMPOSSIBLE = {
-    "an unknown worker": [wire.Began(["c"])],
-    "an empty round": [wire.Began([])],
-    "a worker twice": [wire.Began(["a"]), wire.Began(["a"])],
-    "a start that is not due": [wire.Started("a")],
-    "a dispatcher of a round to come": [wire.Started("dispatcher:d#1")],
-    "an unknown dispatcher": [wire.Started("dispatcher:e#0")],
-    "two at once": [*BEGUN, wire.Started("b")],
-    "the same again": [*BEGUN, wire.Finished("a", 1.0, False), wire.Started("a")],
+    "an unknown worker": [wire.RoundStarted(["c"])],
+    "an empty round": [wire.RoundStarted([])],
+    "a worker twice": [wire.RoundStarted(["a"]), wire.RoundStarted(["a"])],
+    "a start that is not due": [wire.PluginStarted("a")],
+    "a dispatcher of a round to come": [wire.PluginStarted("dispatcher:d#1")],
+    "an unknown dispatcher": [wire.PluginStarted("dispatcher:e#0")],
+    "two at once": [*BEGUN, wire.PluginStarted("b")],
+    "the same again": [*BEGUN, wire.Finished("a", 1.0, False), wire.PluginStarted("a")],
     "an end before the start of another": [*BEGUN, wire.Finished("b", 1.0, False)],
     "two ends": [*BEGUN, wire.Finished("a", 1.0, False), wire.Finished("a", 1.0, False)],
     "a result of another": [*BEGUN, wire.Result("b", {"x": 1})],
@@ -98,7 +98,7 @@ def test_what_an_honest_child_says() -> None:
     """Believed, with the payload's id put in by the broker, and the same when it is sent back to resume."""
     one = received()
     entries = [
-        wire.Started("dispatcher:d#0"), wire.Asked("dispatcher:d#0", "b", {"k": 1}),
+        wire.PluginStarted("dispatcher:d#0"), wire.DispatchRequested("dispatcher:d#0", "b", {"k": 1}),
         wire.Finished("dispatcher:d#0", 1.0, False), *BEGUN, wire.Result("a", {"x": "\x00"}), child(),
         wire.Found("a", "finding", 300, "detail", ["T1059"]), wire.Hinted("a", "secret"),
         wire.Failed("a", "code", "message", False, 1, 2), wire.Unread("a", wire.Reason.CORRUPT, "m"),
@@ -126,8 +126,8 @@ def test_a_child_larger_than_its_room_is_cut() -> None:
 _NAMES = st.sampled_from(["a", "b", "c", "", "dispatcher:d#0", "dispatcher:d#9", "dispatcher:", "#"])
 _JSON = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x, max_size=3))
 _ENTRIES = st.one_of(
-    st.builds(wire.Began, st.lists(_NAMES, max_size=3)),
-    st.builds(wire.Started, _NAMES),
+    st.builds(wire.RoundStarted, st.lists(_NAMES, max_size=3)),
+    st.builds(wire.PluginStarted, _NAMES),
     st.builds(wire.Finished, _NAMES, st.floats(), st.booleans()),
     st.builds(wire.Result, _NAMES, st.dictionaries(st.text(max_size=3), _JSON, max_size=3)),
     st.builds(wire.ChildMade, _NAMES, st.none() | st.binary(max_size=9), st.integers(0, 9), st.booleans(),
@@ -136,7 +136,7 @@ _ENTRIES = st.one_of(
     st.builds(wire.Found, _NAMES, st.text(max_size=5), st.integers(-(2**63), 2**63), st.text(max_size=5),
               st.lists(_NAMES, max_size=2)),
     st.builds(wire.Unread, _NAMES, st.sampled_from(wire.Reason), st.text(max_size=5)),
-    st.builds(wire.Asked, _NAMES, _NAMES, st.dictionaries(st.text(max_size=3), _JSON)),
+    st.builds(wire.DispatchRequested, _NAMES, _NAMES, st.dictionaries(st.text(max_size=3), _JSON)),
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from stoq_core.errors import Reason
 from stoq_core.limits import Deadline, MiB
 from stoq_core.payload import Payload
-from stoq_core.sandbox.run import Run
+from stoq_core.sandbox.run import SandboxRun
 from stoq_core.scan.examine import Begun, Task
 from stoq_core.scan.journal import Listener
 from tests.stoq_core.sandbox.stage import SCAN_ID, Stage, stage
@@ -20,7 +20,7 @@ ALL = ["hash", "hostile", "later"]
 @pytest.fixture
 def one_child() -> Iterator[Stage]:
     """A sandbox with one child, so that what is begun early waits for what was begun before."""
-    with stage(sandbox__children=1) as one:
+    with stage(sandbox__processes=1) as one:
         yield one
 
 
@@ -44,10 +44,10 @@ def finished(run: Begun) -> list[str]:
     return sorted(journal.finished - journal.failed)
 
 
-def first_of(one: Stage, content: bytes) -> Run:
+def first_of(one: Stage, content: bytes) -> SandboxRun:
     """An examination that begins at once."""
     begun = task(one, content)
-    return Run(one.sandbox, begun, one.sandbox.take(begun.request))
+    return SandboxRun(one.sandbox, begun, one.sandbox.take(begun.request))
 
 
 def ahead(one: Stage, content: bytes) -> Begun | None:
@@ -110,7 +110,7 @@ def test_those_behind_one_that_dies(one_child: Stage, attack: str) -> None:
 
 def test_a_child_that_leaves_its_line_in_time(one_child: Stage) -> None:
     """One that is replaced after so many payloads is given no more than those."""
-    with stage(sandbox__children=1, sandbox__recycle_payloads=3) as one:
+    with stage(sandbox__processes=1, sandbox__recycle_payloads=3) as one:
         done = one.scan(*(b"payload %d" % n for n in range(20)))
         assert [report.workers_run for report in done.reports] == [[ALL]] * 20
         assert not done.errors

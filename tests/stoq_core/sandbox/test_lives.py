@@ -119,7 +119,7 @@ def requests(sandbox: Stage, count: int) -> None:
     assert psutil.Process().memory_info().rss < resident + 16 * MiB
     assert shared_memory() < shared + 64 * MiB
     family = processes(sandbox)
-    assert len(family) <= 1 + sandbox.sandbox.children
+    assert len(family) <= 1 + sandbox.sandbox.processes
     assert not [one for one in family if one.status() == psutil.STATUS_ZOMBIE]
     assert not [one for one in psutil.Process().children() if one.status() == psutil.STATUS_ZOMBIE]
 
@@ -141,7 +141,7 @@ def test_two_hundred_requests_leave_nothing_behind() -> None:
 def test_no_child_sees_two_requests_unless_it_may() -> None:
     """What one request's file did to its child is gone before the next request's bytes come."""
     for share in (False, True):
-        with stage(sandbox__share_children=share, sandbox__children=1) as sandbox:
+        with stage(sandbox__share_children=share, sandbox__processes=1) as sandbox:
             sandbox.scan(b"first")
             before = {one.pid for one in processes(sandbox)[1:]}
             sandbox.scan(b"second")
@@ -151,7 +151,7 @@ def test_no_child_sees_two_requests_unless_it_may() -> None:
 
 def test_a_child_is_replaced_in_time() -> None:
     """After so many payloads a child has had enough."""
-    with stage(sandbox__share_children=True, sandbox__children=1, sandbox__recycle_payloads=5) as sandbox:
+    with stage(sandbox__share_children=True, sandbox__processes=1, sandbox__recycle_payloads=5) as sandbox:
         seen = set()
         for n in range(12):
             sandbox.scan(b"payload %d" % n)
@@ -199,7 +199,7 @@ def test_a_broker_that_forks_has_a_sandbox_of_its_own() -> None:
 
 def test_a_child_that_stays_is_ended() -> None:
     """A child that does not leave when its request is over, since it was taken over, is killed."""
-    with stage(sandbox__children=1) as sandbox:
+    with stage(sandbox__processes=1) as sandbox:
         sandbox.scan(b"DO linger\n")
         time.sleep(0.5)
         family = processes(sandbox)
@@ -209,7 +209,7 @@ def test_a_child_that_stays_is_ended() -> None:
 
 def test_the_zygote_never_waits_for_the_broker() -> None:
     """Thousands of children come and go though nobody asks how they ended."""
-    with stage(sandbox__children=1) as sandbox:
+    with stage(sandbox__processes=1) as sandbox:
         zygote = sandbox.sandbox._zygote
         for _ in range(300):
             zygote.dismiss(zygote.fork())

@@ -80,14 +80,14 @@ def test_nothing_said_is_held_back(pair: Pair) -> None:
     pair.outbox.round(["a", "b"])
     pair.outbox.start("a")
     pair.outbox.settle()
-    assert pair.heard() == [wire.Began(["a", "b"]), wire.Started("a")]
+    assert pair.heard() == [wire.RoundStarted(["a", "b"]), wire.PluginStarted("a")]
     pair.outbox.emit("a", {"x": 1})
     pair.outbox.settle()
     assert pair.heard() == [wire.Result("a", {"x": 1})]
     pair.outbox.end("a", 1.0, failed=False)
     pair.outbox.start("b")
     pair.outbox.settle()
-    assert pair.heard() == [wire.Finished("a", 1.0, False), wire.Started("b")]
+    assert pair.heard() == [wire.Finished("a", 1.0, False), wire.PluginStarted("b")]
     pair.outbox.end("b", 1.0, failed=False)
     pair.outbox.say(wire.DONE, wire.Done(1))
     assert pair.heard() == [wire.Finished("b", 1.0, False)]

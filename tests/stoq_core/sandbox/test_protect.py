@@ -90,6 +90,12 @@ def test_an_unknown_protection_is_refused() -> None:
         pass
 
 
+def test_the_old_name_of_an_option() -> None:
+    """It is refused, and the line names the new one."""
+    with pytest.raises(ConfigError, match=r"sandbox\.processes"):
+        settings(sandbox__children=2)
+
+
 def test_a_closed_folder_keeps_the_user(tmp_path: Path) -> None:
     """Where another user could not read the libraries, children keep theirs, and it is said why."""
     (tmp_path / "lib").mkdir()

@@ -68,10 +68,10 @@ def scanned(one: Pipeline, name: str, content: bytes) -> dict[str, Any]:
 
 SETTINGS: list[dict[str, Any]] = [
     {},
-    {"sandbox__children": 1},
+    {"sandbox__processes": 1},
     {"limits__held_bytes": 9_000_000},
     {"limits__held_bytes": 1_000_000},  # drained all the time: payloads are wanted before their turn
-    {"limits__held_bytes": 1_000_000, "sandbox__children": 1},
+    {"limits__held_bytes": 1_000_000, "sandbox__processes": 1},
 ]
 
 
@@ -92,7 +92,7 @@ def test_a_tight_budget_is_the_same() -> None:
     budget = 50
     with pipeline("inline", limits__payloads=budget) as inline:
         expected = scanned(inline, "many.zip", SAMPLES["many.zip"])
-    with pipeline("process", limits__payloads=budget, sandbox__children=4) as process:
+    with pipeline("process", limits__payloads=budget, sandbox__processes=4) as process:
         assert scanned(process, "many.zip", SAMPLES["many.zip"]) == expected
     assert len(expected["results"]) == budget
 
@@ -101,7 +101,7 @@ def test_the_deadline_comes_half_way() -> None:
     """The partial tree is there in time; `deadline` is said of what was not examined, and of no others."""
     settings = {
         "plugin_paths": [str(PLUGINS)], "scan.only": ["hash", "hostile"], "scan.dispatchers": [],
-        "limits.reserve_ms": 1_000, "limits.worker_wall_ms": 10_000, "sandbox.children": 2,
+        "limits.reserve_ms": 1_000, "limits.worker_wall_ms": 10_000, "sandbox.processes": 2,
     }  # fmt: skip
     one = bootstrap.pipeline(bootstrap.configured({}, settings.items()))
     names = ["quick", "DO loop_c\n", *(f"later {n}" for n in range(20))]

@@ -55,7 +55,7 @@ def test_a_frame_that_drips(dripping: Dripping) -> None:
 def test_others_that_ring(dripping: Dripping) -> None:
     """While others ring without end, a child's own time passes, too."""
     quiet = Ends(clock=dripping)
-    seat = type("Seat", (), {"birth": dripping.ends, "line": ()})
+    seat = type("SandboxProcess", (), {"birth": dripping.ends, "queue": ()})
     seat.birth.channel = dripping.ends.broker  # type: ignore[attr-defined]
     assert not heard_before(quiet.broker, [seat], 10, dripping)  # type: ignore[list-item]
     assert dripping.now < 40

@@ -70,7 +70,7 @@ def test_parameters_that_are_not_as_declared(sandbox: Stage, word: str) -> None:
 def test_payloads_may_wait_meanwhile() -> None:
     """A child that waits for its tool has got the next payloads already: they keep their order and bytes."""
     scripts = [f"#!script\necho {n}; exit {n}\n".encode() for n in range(12)]
-    with stage(**SETTINGS, sandbox__children=1) as one:
+    with stage(**SETTINGS, sandbox__processes=1) as one:
         done = one.scan(*scripts)
     roots = [report for report in done.reports if report.extracted_from is None]
     assert [report.result_of("tooled")["code"] for report in roots] == list(range(12))

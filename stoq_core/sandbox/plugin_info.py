@@ -6,14 +6,14 @@ from typing import Any
 
 from stoq_core.plugin import Accepts, Plugin
 
-from .messages import Facts
+from .messages import PluginInfo
 
 
-def facts_of(kind: str, name: str, cls: type[Plugin[Any]], made: Plugin[Any] | None = None) -> Facts:
+def info_of(kind: str, name: str, cls: type[Plugin[Any]], made: Plugin[Any] | None = None) -> PluginInfo:
     """The facts of a class; with an instance, also the digest of its ruleset, and what it warns of."""
     digest: Any = getattr(made, "ruleset_digest", None)
     limits = getattr(cls, "limits", None)
-    return Facts(
+    return PluginInfo(
         kind=kind,
         name=name,
         runs=getattr(cls, "runs", "sandbox"),
