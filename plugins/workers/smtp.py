@@ -160,7 +160,7 @@ class Smtp(Worker[SmtpOptions]):
     def _elsewhere(self, content: bytes, job: Job) -> Iterator[Any]:
         """Encoded parts in a text that is no mail, such as a log or a program that sends mails."""
         reader = Reader(content)
-        work = _Parts(job, SmtpResult(), self, reader)
+        work = _Parts(job, SmtpResult(), self, reader, mail=False)
         for part in reader.within():
             if isinstance(part, Entity) and set(part.encodings) - {"identity", "unknown"}:
                 yield from work.part(part)
@@ -200,7 +200,11 @@ class Smtp(Worker[SmtpOptions]):
 class _Parts:
     """The parts of one message becoming children."""
 
-    def __init__(self, job: Job, result: SmtpResult, plugin: Smtp, reader: Reader) -> None:
+    def __init__(
+        self, job: Job, result: SmtpResult, plugin: Smtp, reader: Reader, *, mail: bool = True
+    ) -> None:
+        """Only of a mail there is an account."""
+        self._mail = mail
         self.job, self.result, self.plugin, self.reader = job, result, plugin, reader
         self.bodies = Bodies()
         self._given: set[tuple[int, int, int]] = set()
@@ -237,7 +241,8 @@ class _Parts:
         yield from self._complete(part)
         made = part_readings(part, data)
         yield from self._contradictions(part, made)
-        self.job.account.child(part.body, len(data))
+        if self._mail:
+            self.job.account.child(part.body, len(data))
         unknown = False
         for number, decoded in enumerate(made):
             self._damage(f"part {part.place}: its transfer encoding is damaged", decoded)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from plugins._formats.mail import rtfhtml, tnef
+from plugins._formats.mail.text import codec_of
 from plugins._formats.office.native import base_name, clean
 from plugins._text.names import NAME_FINDINGS, name_findings
 from stoq_core.errors import LimitReached, Reason
@@ -152,7 +152,7 @@ class _Message:
 
     def _message(self, one: tnef.Attribute) -> Iterator[Any]:
         if one.id == _CODEPAGE:
-            self.codec = _codec(int.from_bytes(one.data[:4], "little"))
+            self.codec = codec_of(int.from_bytes(one.data[:4], "little"))
             self.result.codepage = self.codec
         elif one.id in _DATES:
             self.result.properties.setdefault(_DATES[one.id], tnef.date(one.data))
@@ -292,10 +292,3 @@ def _is_object(view: memoryview) -> bool:
     return bytes(view[4:16]) == bytes.fromhex("00000000c000000000000046") or (
         bytes(view[:3]) == b"\x07\x03\x02" and bytes(view[8:16]) == bytes.fromhex("c000000000000046")
     )
-
-
-def _codec(page: int) -> str:
-    try:
-        return codecs.lookup("utf-8" if page == 65001 else f"cp{page}").name
-    except LookupError:
-        return "cp1252"

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+from plugins._formats.mail.text import codec_of
 from plugins._formats.office.compound import Compound, Entry
 
 _STREAM = re.compile(r"__SUBSTG1\.0_([0-9A-F]{4})([0-9A-F]{4})(?:-([0-9A-F]{1,8}))?")
@@ -154,15 +155,6 @@ class Message:
                 name = texts[identifier + 4 : identifier + 4 + min(size, 512)].decode("utf-16-le", "replace")
             found.setdefault(0x8000 + index, name.rstrip("\0"))
         return found
-
-
-def codec_of(page: int) -> str:
-    """Python's name for a Windows code page; cp1252 for one that it does not know."""
-    try:
-        b"".decode(f"cp{page}")
-    except LookupError:
-        return "utf-8" if page == 65001 else "cp1252"
-    return f"cp{page}"
 
 
 def _upper(path: Path) -> Path:

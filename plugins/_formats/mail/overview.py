@@ -77,7 +77,7 @@ def _mailboxes(raw: dict[str, list[str]]) -> dict[str, list[Address]]:
 
 
 def written_otherwise(fields: list[Field]) -> bytes:
-    """The headers whose text cannot be searched as it stands: encoded words (RFC 2047), long and cut words."""
+    """The headers whose text cannot be searched as it stands: encoded words (RFC 2047), or cut words."""
     lines: dict[bytes, None] = {}
     room = _HEADER_CHARS
     for field in fields[:_MAX_FIELDS]:

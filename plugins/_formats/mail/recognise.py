@@ -9,7 +9,7 @@ from plugins._formats.mail.fields import STRONG, key_of, known, name_of, read_bl
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\0\x0b\x0c"
-_LEAD_BYTES, _LEAD_LINES = 1024 * 1024, 30
+_LEAD_LINES, _JUNK_BYTES = 30, 4 * 1024
 _FROM_BYTES = 8 * 1024
 _COUNT = re.compile(rb"[ \t]*(\d{1,12})[ \t]*(?:\r{0,3}\n|\r)")
 _FROM_LINE = re.compile(rb">?From [^\r\n]{0,1000}(?:\r{0,3}\n|\r)")
@@ -59,16 +59,20 @@ def _behind_blanks(data: bytes, at: int) -> int:
 
 
 def _from_line(data: bytes, at: int, end: int) -> Start | None:
-    first = at
+    first, junk = at, 0
     for number in range(_LEAD_LINES):
         found = _LINE.match(data, at, end)
-        if found is None or at >= end or at - first > _LEAD_BYTES or data.startswith(b"--", at):
+        if found is None or at >= end or data.startswith(b"--", at):
             return None  # behind a boundary stand the headers of a part
         named = name_of(found.group(1).lstrip(b" \t\0"))
         if named and (number == 0 or known(key_of(named[0]))):
             score = _score(data, at, min(end, at + _BLOCK_BYTES))
             if score >= _SURE or (number == 0 and score):
                 return Start(first, at, end, sure=score >= _SURE)
+        if named is None:
+            junk += found.end() - at
+            if junk > _JUNK_BYTES or b"\0" in found.group(1):
+                return None  # a file of another kind, with a mail or its headers inside
         at = found.end()
     return None
 

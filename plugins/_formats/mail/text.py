@@ -93,3 +93,21 @@ def _word(found: re.Match[str]) -> str:
 def clean_name(name: Any) -> str:
     """A file name without control characters; direction marks stay, since they are evidence."""
     return _CONTROLS.sub(" ", str(name)).strip()[:1_000]
+
+
+_PAGES = {
+    1200: "utf-16-le", 1201: "utf-16-be", 20127: "ascii", 20866: "koi8_r", 21866: "koi8_u",
+    50220: "iso2022_jp", 50221: "iso2022_jp", 51932: "euc_jp", 51936: "gb2312", 51949: "euc_kr",
+    52936: "hz", 54936: "gb18030",
+    65000: "utf-7", 65001: "utf-8",
+    **{28590 + number: f"iso8859_{number}" for number in (*range(1, 12), 13, 14, 15, 16)},
+}  # fmt: skip
+"""Windows' numbers of code pages that Python does not know as `cp…`."""
+
+
+def codec_of(page: int) -> str:
+    """Python's name for a Windows code page; cp1252 for one that it does not know."""
+    try:
+        return codecs.lookup(_PAGES.get(page, f"cp{page}")).name
+    except LookupError:
+        return "cp1252"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,6 +98,21 @@ def test_what_the_message_says() -> None:
     assert result["hops"][0]["sender"] == "a"
     assert result["urls"] == ["http://a.example.com/x"]
     assert [one["filename"] for one in result["attachments"]] == ["invoice.pdf.exe", "Inner"]
+
+
+@pytest.mark.parametrize(
+    ("page", "text"), [(20127, "plain"), (28591, "café"), (1251, "\u0439"), (99999, "café")]
+)
+def test_code_pages(page: int, text: str) -> None:
+    """Eight-bit texts are read by the page that the message names, whatever Windows calls it."""
+    codec = {20127: "ascii", 28591: "latin-1", 1251: "cp1251", 99999: "cp1252"}[page]
+    streams = {
+        "__properties_version1.0": fixed((0x03, 0x3FFD, page)),
+        "__substg1.0_0037001E": text.encode(codec),
+    }
+    result = scan(compound(streams)).result
+    assert result is not None
+    assert result["properties"]["subject"] == text
 
 
 def test_damaged_rtf_is_named() -> None:

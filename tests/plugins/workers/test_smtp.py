@@ -235,6 +235,14 @@ def test_no_findings(content: bytes) -> None:
     assert scan(content).findings == []
 
 
+def test_a_file_of_another_kind_is_no_mail() -> None:
+    """Headers within a compound file or a long text make no mail of what stands before them."""
+    for lead in (b"\xd0\xcf\x11\xe0" + bytes(900), b"words of a book\n" * 900):
+        ran = scan(lead + b"\n" + mail(attached("a.bin", b"abc")))
+        assert ran.result is None
+        assert ran.contents == {"a.bin": b"abc"}
+
+
 def test_mbox() -> None:
     """Each message of an mbox is a child that goes to this worker again."""
     one = b"From a@b.c Tue Jul  1 10:00:00 2025\n" + HEAD.replace(b"\r\n", b"\n") + b"\nbody\n\n"
