@@ -328,7 +328,9 @@ def _of_base64(letters: bytes, keys: tuple[int, ...]) -> tuple[str, Content] | N
         content = unwrapped(_decoded(letters), keys)
         if content is not None:
             return "base64", content
-    if mixed or len(letters) < _LEAST_FOR_GUESSES or not _looks_encoded(letters):
+    if mixed or len(letters) < _LEAST_FOR_GUESSES:
+        return None
+    if not _looks_encoded(letters[:256]) and not _looks_encoded(letters[-256:]):
         return None
     turned = letters[: -_LEAST_FOR_GUESSES * 2 - 1 : -1]
     if is_promising(_probe(turned)) and (content := unwrapped(_decoded(letters[::-1]))) is not None:
@@ -344,11 +346,10 @@ def _of_base64(letters: bytes, keys: tuple[int, ...]) -> tuple[str, Content] | N
 
 def _looks_encoded(letters: bytes) -> bool:
     """Digits or many large letters, few marks, no long words: what base64 has."""
-    head = letters[:256]
-    marks = len(head) - len(head.translate(None, b"+/-_"))
-    large = len(head) - len(head.translate(None, _UPPER))
+    marks = len(letters) - len(letters.translate(None, b"+/-_"))
+    large = len(letters) - len(letters.translate(None, _UPPER))
     return (
-        marks * 8 <= len(head)
-        and (_DIGIT.search(head) is not None or large * 4 > len(head))
-        and _WORD.search(head) is None
+        marks * 8 <= len(letters)
+        and (_DIGIT.search(letters) is not None or large * 4 > len(letters))
+        and _WORD.search(letters) is None
     )

@@ -24,9 +24,7 @@ _CONTROL = bytes({*range(32), 127} - {9, 10, 12, 13, 27})
 _SPACE = b" \t\r\n\v\f"
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _HEX = b"0123456789abcdefABCDEF"
-_WEAK = frozenset(
-    ("arj", "cpio", "compress", "mz", "mp3", "swf", "disk", "szdd", "freeze", "pack", "jffs2", "bmp")
-)
+_WEAK = frozenset(("mz", "mp3", "freeze", "pack"))
 """Types whose marks are so short that chance makes them."""
 _TEXTUAL = frozenset(("text", "script", "mail"))
 CERTIFICATE = "certificate"
@@ -90,7 +88,15 @@ def is_promising(head: bytes) -> bool:
         return True
     if b"\0" in head and (is_wide(head) or is_legible(head, cut=True)):
         return True
-    return begins_a_file(head) or _is_zlib(head) or _is_certificate(head)
+    return has_mark(head) or _is_zlib(head) or _is_certificate(head) or _may_be_unmarked(head)
+
+
+def _may_be_unmarked(head: bytes) -> bool:
+    """How LZMA alone, LHA, tar and disks begin, whose marks are patterns or stand further in."""
+    if head.startswith(b"\x5d\0\0") or head[2:4] == b"-l":
+        return True
+    name = head.rstrip(b"\0")
+    return len(name) <= len(head) - MIN_BYTES and len(name.translate(None, _CONTROL)) == len(name)
 
 
 def begins_a_file(head: bytes) -> bool:
@@ -133,7 +139,12 @@ def unwrapped(data: bytes, keys: tuple[int, ...] = ()) -> Content | None:
 
 def _label(data: bytes) -> str | None:
     """As `type_of`; short bytes are asked only if they have a mark, for that costs as much as all else."""
-    if has_mark(data[:16]) or _is_certificate(data) or _is_zlib(data[:3]):
+    if (
+        has_mark(data[:16])
+        or _is_certificate(data)
+        or _is_zlib(data[:3])
+        or _may_be_unmarked(data[:PROBE_BYTES])
+    ):
         return type_of(data)
     return type_of(data) if len(data) > _LEAST_UNMARKED and not is_legible(data[:4096], cut=True) else None
 
@@ -153,7 +164,9 @@ def readings(data: bytes, keys: tuple[int, ...]) -> list[Content]:
 def _step(data: bytes, keys: tuple[int, ...]) -> tuple[str, bytes] | None:
     """One packing undone, by name."""
     if is_legible(data[:4096], cut=True):
-        return _of_text(data)
+        inner = _of_text(data)
+        if inner is not None or is_legible(data):
+            return inner
     charset = charset_of(memoryview(data)) if b"\0" in data[:64] else None
     if charset is not None and charset != "utf-8":
         text = text_of(memoryview(data), charset)
