@@ -18,6 +18,8 @@ from .zipcrypt import aes, traditional
 
 _ENCRYPTED, _DESCRIPTOR, _STRONG, _UTF8, _HIDDEN = 1, 8, 64, 2048, 8192
 _AES = 99
+_GUESSED_MEMBERS = 8
+_MOST_GUESSED_BYTES = 1 << 18
 _EMPTY_DEFLATE = b"\3\0"
 _ENCODINGS = ("utf-8", "cp437", "cp1252", "cp850")
 """What programs of the last decades made of a password; a wrong one is found out at once."""
@@ -31,7 +33,7 @@ class Members:
         self._view = view
         self._source = source
         self._worked: list[str] = []
-        self._guessed = False
+        self._guesses_left = _GUESSED_MEMBERS
         self._by_7z: list[Entry] | PluginError | None = None
 
     def entry(self, record: Record, index: int, *, contradicts: str = "") -> Entry:
@@ -88,7 +90,7 @@ class Members:
     ) -> Chunks:
         """With the first password that fits to the last byte: a wrong one must not yield a single byte."""
         unlocks = _unlocks_aes if record.method == _AES else _unlocks_traditional
-        tried = self._candidates(passwords, cheap=record.method != _AES)
+        tried = self._candidates(passwords, record)
         for password in tried:
             for raw in dict.fromkeys(password.encode(encoding, "replace") for encoding in _ENCODINGS):
                 chunks = unlocks(data, raw, record)
@@ -99,11 +101,17 @@ class Members:
                     return chunks()
         raise WrongPassword(member.name, len(tried))
 
-    def _candidates(self, passwords: Sequence[str], *, cheap: bool) -> list[str]:
-        """Guesses are tried on each member where that costs nothing, else on the first one."""
+    def _candidates(self, passwords: Sequence[str], record: Record) -> list[str]:
+        """Guesses are tried on the first members only, and where a wrong one costs little.
+
+        One in 256 passes the check of traditional encryption: then data that are not packed have to be
+        decrypted to their end. WinZip's derives each key by a thousand rounds.
+        """
         guesses: Sequence[str] = ()
-        if self._source is not None and (cheap or not self._guessed):
-            guesses, self._guessed = self._source.guesses, self._guessed or not cheap
+        if self._source is not None and self._guesses_left > 0 and not self._worked:
+            self._guesses_left -= _GUESSED_MEMBERS if record.method == _AES else 1
+            if record.method != 0 or record.packed <= _MOST_GUESSED_BYTES:
+                guesses = self._source.guesses
         return list(dict.fromkeys((*self._worked, *passwords, *guesses)))
 
     def _other(self, member: Member, index: int) -> Chunks:
