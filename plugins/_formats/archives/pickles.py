@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickletools
 from collections.abc import Iterator
 from itertools import islice
@@ -21,7 +22,8 @@ def read_pickle(source: Source) -> Iterator[Entry]:
     source.account.structure(0, 0)
     end, stopped = 0, False
     try:
-        for operation, argument, at in islice(pickletools.genops(source.payload.open()), _MOST_OPERATIONS):
+        stream = io.BytesIO(source.view)  # whose reads are no longer than what is there
+        for operation, argument, at in islice(pickletools.genops(stream), _MOST_OPERATIONS):
             data = _as_bytes(argument)
             if data is not None and len(data) >= _MIN_BYTES:
                 yield _entry(data, at or 0)
