@@ -11,6 +11,8 @@ import struct
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -22,6 +24,7 @@ _INFLATE_BYTES = 64 * 1024
 _TRIAL_BYTES = 1_024
 _SURE_BYTES = 512
 _LEAST_BYTES = 16
+_SMALL_STEP = 64
 _FREE_WORK = 4 * 1024 * 1024
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 _ZIP_END = struct.Struct("<4s4H2IH")
@@ -65,9 +68,13 @@ class Inflated:
             if not step:
                 step = bytes(data[at : at + _INFLATE_BYTES])
                 at += len(step)
+            before = inflate.copy()
             try:
                 made = inflate.decompress(step, _INFLATE_BYTES)
             except zlib.error:
+                made = _as_far_as(before, step)
+                self.made += len(made)
+                yield made
                 if self._strict:
                     raise
                 return
@@ -136,7 +143,8 @@ class Stream:
                 continue
             made = Inflated(view, strict=True)
             yield Inner(name=name, offset=offset, chunks=made, certain=True)
-            if made.whole:
+            told = int.from_bytes(self.content[start - 4 : start], "little")
+            if made.whole or made.made == told:  # PowerPoint leaves some without an end
                 self._take(start, start + made.used)
 
     def _records(self) -> Iterator[Inner]:
@@ -152,8 +160,8 @@ class Stream:
     def _packages(self) -> Iterator[Inner]:
         for start, end in zips(self.content):
             if start and not self._is_taken(start):
-                view = memoryview(self.content)[start:end]
-                yield Inner(name=f"package-{start}.zip", offset=start, chunks=(view,))
+                view = memoryview(self.content)[start : end - 2]
+                yield Inner(name=f"package-{start}.zip", offset=start, chunks=(view, bytes(2)))
                 self._take(start, end)
 
     def _pictures(self) -> Iterator[Inner]:
@@ -201,15 +209,29 @@ class Stream:
         return len(made) >= (4 * _LEAST_BYTES if at_end else _SURE_BYTES)
 
 
+def _as_far_as(inflate: Any, step: bytes) -> bytes:
+    """What comes out in front of the damage: a call that fails gives nothing of what it had made."""
+    made: list[bytes] = []
+    with suppress(zlib.error):
+        made.extend(
+            inflate.decompress(step[at : at + _SMALL_STEP], _INFLATE_BYTES)
+            for at in range(0, len(step), _SMALL_STEP)
+        )
+    return b"".join(made)
+
+
 def zips(content: bytes) -> list[tuple[int, int]]:
-    """Where zips that are whole begin and end, in order: each end record leads to its first member."""
+    """Where zips that are whole begin and end, in order: each end record leads to its first member.
+
+    Comments are left out: the records around them say nothing of any, and what looks like one is theirs.
+    """
     found: list[tuple[int, int]] = []
     at = content.find(b"PK\5\6")
     while 0 <= at <= len(content) - _ZIP_END.size:
-        _, _, _, _, _, size, place, comment = _ZIP_END.unpack_from(content, at)
+        _, _, _, _, _, size, place, _ = _ZIP_END.unpack_from(content, at)
         start = at - size - place
-        end = at + _ZIP_END.size + comment
-        if start >= 0 and end <= len(content) and content.startswith(b"PK\3\4", start):
+        end = at + _ZIP_END.size
+        if start >= 0 and content.startswith(b"PK\3\4", start):
             while found and found[-1][0] >= start:
                 found.pop()  # a zip that is stored in this one
             if not found or found[-1][1] <= start:

@@ -16,6 +16,7 @@ _MAX_SOURCE = 32 * 1024 * 1024
 _SOURCE_MARK = b"\x00Attribut"
 """How each compressed module begins: a flag byte of no copy tokens, then `Attribute VB_Name`."""
 _CHUNK_BYTES = 4_096
+_LEAST_SOURCE = 16
 _MIN_COMPILED = 128
 """What is in front of a module's source is its compiled code (2.3.4.3), a header at least."""
 _ENDINGS = {0x21: "bas", 0x22: "cls"}
@@ -148,7 +149,7 @@ def _modules(compound: Compound, storage: Entry, directory: Entry, project: Proj
         done.add(entry.sid)
         stream = compound.read(entry, _MAX_STREAM)
         source, whole = inflate(memoryview(stream)[row.offset :], _MAX_STREAM)
-        if row.offset >= _MIN_COMPILED and not any(stream[row.offset :]):
+        if row.offset >= _MIN_COMPILED and len(stream) - row.offset < _LEAST_SOURCE and not source:
             project.stomped.append(row.name)
         elif not whole and row.offset < len(stream):
             done.discard(entry.sid) if not source else None

@@ -277,3 +277,23 @@ def test_a_stream_that_is_a_file_of_its_own() -> None:
     for name in ("CONTENTS", "Package"):
         content = b"%PDF-1.7 stream\n" + zlib.compress(MARK * 9) + archive(a=MARK)
         assert scan(compound({name: content})).contents == {name: content}
+
+
+def test_an_object_that_has_no_end() -> None:
+    """PowerPoint leaves packed objects unfinished; one of the told size is whole, and does not stay."""
+    packer = zlib.compressobj()
+    packed = packer.compress(LONG) + packer.flush(zlib.Z_SYNC_FLUSH)
+    stream = (
+        bytes(16) + struct.pack("<HHII", 0x10, 0x1011, len(packed) + 4, len(LONG)) + packed + b"behind" * 9
+    )
+    ran = scan(compound({"PowerPoint Document": stream}))
+    assert LONG in ran.contents.values()
+    assert packed not in ran.contents["PowerPoint Document"]
+    assert b"behind" * 9 in ran.contents["PowerPoint Document"]
+
+
+def test_what_comes_before_the_damage() -> None:
+    """A call of the library that fails gives nothing of what it had made; it is asked in small steps then."""
+    packed = zlib.compress(MARK * 300, 0)
+    made = Inflated(memoryview(packed[:5_000] + b"\xff" * 9_000))
+    assert b"".join(made).startswith(MARK * 100)
