@@ -112,7 +112,7 @@ def _pixels(header: bytes, parts: list[memoryview]) -> Iterator[Entry]:
     if 0 < expected < len(plain) and any(plain[expected:]):
         yield made("beyond-pixels", bytes(plain[expected:]))
     raw = bytes(plain[: expected or len(plain)])
-    if row and len(raw) <= _MOST_UNFILTERED and not header[12]:
+    if 0 < row <= len(raw) <= _MOST_UNFILTERED and not header[12]:
         raw = _unfiltered(raw, row, _pixel_bytes(header))
     yield from messages(raw, "pixels", any_file=True)
 

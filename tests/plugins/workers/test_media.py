@@ -128,3 +128,10 @@ def test_any_byte_changed(place: str, at: int, value: int) -> None:
     content[at % len(content)] = value
     ran = opened(bytes(content))
     assert ran.error is None or ran.error.reason is not None
+
+
+def test_rows_are_no_longer_than_the_pixels() -> None:
+    """A width of four thousand million pixels takes no memory."""
+    content = bytearray(png())
+    content[16:20] = b"\xff\xff\xff\xff"
+    assert opened(bytes(content)).error is None
