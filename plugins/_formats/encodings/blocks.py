@@ -10,6 +10,7 @@ import binascii
 import codecs
 import re
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 from plugins._formats.encodings.screnc import scripts_in
 from plugins._formats.encodings.spans import Found, Span
@@ -23,6 +24,7 @@ _XX_BLOCK = re.compile(
     rb"^begin[ \t]{1,4}[0-7]{3,4}[ \t]{1,4}[^\r\n]{1,255}\r?\n((?:[+\-0-9A-Za-z]{1,62}[ \t]{0,4}\r?\n)++)",
     re.MULTILINE,
 )
+_EMPTY_LINE = b" "
 _ASCII85 = re.compile(rb"<~([!-uz\s]++)~?>")
 _GIT_LITERAL = re.compile(
     rb"^literal ([0-9]{1,9})\r?\n((?:[A-Za-z][0-9A-Za-z!#$%&()*+;<=>?@^_`{|}~-]{5,65}\r?\n)++)", re.MULTILINE
@@ -70,7 +72,8 @@ def _uu(text: bytes) -> Iterator[tuple[Span, str, bytes]]:
         yield everything, "uuencode", decoded.content
     for found in _XX_BLOCK.finditer(text):
         lines = found[1].translate(_FROM_XX, b" \t\r").split(b"\n")
-        made = b"".join(_xx_line(line) for line in lines if line)
+        data = takewhile(lambda line: line != _EMPTY_LINE, filter(None, lines))
+        made = b"".join(map(_xx_line, data))
         if is_promising(made[:PROBE_BYTES]):
             yield Span(found.start(), found.end()), "xxencode", made
 

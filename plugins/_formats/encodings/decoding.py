@@ -104,8 +104,10 @@ def _of_binary(view: memoryview) -> Iterator[Found]:
         yield text
         return
     for offset, block in pieces_of(view):
-        tricks = tricks_of(block) & _NAMED
-        for found in radix64.found_in(block):
+        tricks = tricks_of(block)
+        keys = _keys(block) if "xor" in tricks else ()
+        tricks &= _NAMED
+        for found in radix64.found_in(block, keys):
             yield found._replace(offset=found.offset + offset)
         if tricks:
             for found in blocks.found_in(block, tricks):
