@@ -21,6 +21,7 @@ _KINDS = {
 _EXTENSIONS = frozenset({"long name", "pax header"})
 _TEXTS = ((0, 100), (157, 257), (265, 297), (297, 329), (345, 500), (500, 512))
 """Name, link's name, owner, group, prefix (in GNU's form times and a sparse map), the rest: (start, end)."""
+_CONTROL = bytes(set(range(1, 32)) - {9, 10, 13})
 _SPARSE_MORE_AT, _SPARSE_BLOCK_MORE_AT = 482, 504
 
 
@@ -83,6 +84,9 @@ def _next_header(view: memoryview, at: int) -> int:
 
 def _claim_header(account: Account, block: bytes, at: int) -> None:
     """All of it but fields for text that hold something else."""
+    if len(block.translate(None, _CONTROL)) == _BLOCK:
+        account.structure(at, _BLOCK)
+        return
     reached = 0
     for start, end in _TEXTS:
         if not is_field(block[start:end]):

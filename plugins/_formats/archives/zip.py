@@ -169,9 +169,10 @@ class _Reading:
         for record in directory.records:
             end = record.at + 46 + len(record.name)
             account.structure(record.at, 46 + (len(record.name) if is_text(record.name) else 0))
-            _claim_extra(account, record.extra, end)
+            if record.extra:
+                _claim_extra(account, record.extra, end)
             comment = end + len(record.extra)
-            if is_text(view[comment : comment + record.comment]):
+            if record.comment and is_text(view[comment : comment + record.comment]):
                 account.structure(comment, record.comment)
         end = directory.end
         account.structure(end, 22)
@@ -212,8 +213,10 @@ def _claim_local(account: Account, local: Record, behind: int, after: int) -> No
     """The header, and the descriptor that stands between the data's end and the member's."""
     name = len(local.name)
     account.structure(local.header, 30 + (name if is_text(local.name) else 0))
-    _claim_extra(account, local.extra, local.header + 30 + name)
-    account.structure(behind, after - behind)
+    if local.extra:
+        _claim_extra(account, local.extra, local.header + 30 + name)
+    if after > behind:
+        account.structure(behind, after - behind)
 
 
 def _claim_extra(account: Account, extra: bytes, at: int) -> None:
