@@ -41,7 +41,7 @@ def joined_records(stream: bytes) -> Iterator[tuple[int, int, list[Part]]]:
         if this == _DRAWINGS == kind:
             parts.append((start, end))
             continue
-        is_split = len(parts) > 1 and parts[0][1] - parts[0][0] >= _FULL_BYTES
+        is_split = len(parts) > 1 and sum(stop - begin for begin, stop in parts) >= _FULL_BYTES
         if kind != _TABLE and (is_split or kind in (_DRAWINGS, _THEME)):
             yield kind, offset, parts
         kind, offset, parts = this, start - 4, [(start, end)]
