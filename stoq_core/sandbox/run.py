@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stoq_core.body import BodyWriter
@@ -87,31 +86,28 @@ class SandboxRun:
         """Wait until the child says more; true if another one came to a payload's end before."""
         try:
             process = self._at_work()
-            process.birth.channel.watched = process.birth.count_threads
-            with self._attending(process.birth.channel):
-                others = None if self._sandbox.pool.alone else self._sandbox.pool.beside(process)
-                if others and heard_before(
-                    process.birth.channel, others, self._wait_s(process.birth.channel), self._clock
-                ):
-                    return True
-                self._hear(process)
-                if not self._over and self._wait_s(process.birth.channel) <= 0:
-                    raise Overdue
+            channel = process.birth.channel
+            channel.watched = process.birth.count_threads
+            self._listens_since_s = self._clock()  # until the end it is the child's time, whatever it says
+            try:
+                return self._listen(process, channel)
+            finally:
+                channel.attended_s = self._attended_s(channel)
+                self._listens_since_s = None
         except (Closed, Crowd, Overdue, Malformed, ZygoteGone) as error:
             if self._process is None:  # there is no child to be had, nor another zygote
                 raise
             self._kill_and_reap(error)
         return False
 
-    @contextmanager
-    def _attending(self, channel: Channel) -> Iterator[None]:
-        """The time until the end is the child's, whether it says much, little or nothing in it."""
-        self._listens_since_s = self._clock()
-        try:
-            yield
-        finally:
-            channel.attended_s = self._attended_s(channel)
-            self._listens_since_s = None
+    def _listen(self, process: SandboxProcess, channel: Channel) -> bool:
+        others = None if self._sandbox.pool.alone else self._sandbox.pool.beside(process)
+        if others and heard_before(channel, others, self._wait_s(channel), self._clock):
+            return True
+        self._hear(process)
+        if not self._over and self._wait_s(channel) <= 0:
+            raise Overdue
+        return False
 
     def _attended_s(self, channel: Channel) -> float:
         since_s = self._listens_since_s
