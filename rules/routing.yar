@@ -111,7 +111,7 @@ rule mail_by_its_headers
         // names as programs take them: any case, blanks and comments before the colon, any line end
         $mime = /(^|[\r\n])[ \t"]{0,8}(mime-version|content-transfer-encoding|message-id|return-path|received|delivered-to|dkim-signature)[ \t]{0,99}[:("]/ nocase
         $type = /(^|[\r\n\xbf])[ \t"]{0,8}content-(type|disposition)[ \t]{0,99}[:("]/ nocase
-        $from = /(^|[\r\n\xbf])[ \t"]{0,8}(from|to|subject|date|cc)[ \t]{0,99}[:("]/ nocase
+        $from = /(^|[\r\n\xbf])[ \t"]{0,8}(from|subject|date|reply-to|received)[ \t]{0,99}[:("]/ nocase
         $part = /[\r\n][ \t]{0,8}content-[ \t]{0,9}trans[a-z-]{3,20}[ \t]{0,99}[:(]/ nocase
         $wide_type = "content-type" wide nocase
         $wide_mime = /(mime-version|message-id|content-transfer-encoding):/ wide nocase

@@ -16,6 +16,7 @@ _NAME_BYTES = 300
 _MAX_FIELDS = 200_000
 _VALUE_BYTES = 1024 * 1024
 _MAX_PARAMETERS = 1_000
+_MAX_DECLARED = 20_000
 _NOT_KEY = re.compile(rb"[^A-Za-z0-9]+")
 _PIECE = re.compile(rb'(?:[^;"]|"(?:[^"\\]|\\.)*+(?:"|\Z))++', re.DOTALL)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)', re.DOTALL)
@@ -315,10 +316,13 @@ def boundaries(value: bytes) -> list[bytes]:
 def declared(data: bytes) -> set[bytes]:
     """All boundaries that any header of a mail may declare."""
     found: set[bytes] = set()
-    for one in _BOUNDARY.finditer(data):
-        made = next(filter(None, one.groups()), b"").rstrip()
-        found.add(made)
-        found.add(made.partition(b" ")[0].strip(b"\"'"))
-        if len(found) > 20_000:
-            break
+    text = data.lower()  # a pattern without regard to case is ten times slower
+    at = text.find(b"boundary")
+    while at >= 0 and len(found) <= _MAX_DECLARED:
+        one = _BOUNDARY.match(data, at)
+        if one:
+            made = next(filter(None, one.groups()), b"").rstrip()
+            found.add(made)
+            found.add(made.partition(b" ")[0].strip(b"\"'"))
+        at = text.find(b"boundary", at + 1)
     return found
