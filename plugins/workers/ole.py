@@ -21,6 +21,7 @@ from plugins._formats.office.encryption import (
     guess,
     sizes_hold,
 )
+from plugins._formats.office.equation import overflow
 from plugins._formats.office.hangul import Hangul
 from plugins._formats.office.inner import Inflated, Stream
 from plugins._formats.office.native import ole10_native
@@ -90,7 +91,13 @@ class Ole(Worker[OleOptions]):
         "ratio": "streams overlap, so that they hold more than the file does",
         "encrypted_document": "no password fits, or the encryption is not known",
     }
-    findings = PACKED_FINDINGS
+    findings = {
+        "ole_equation_exploit": (
+            1000, "an equation with a record that overflows the Equation Editor (CVE-2017-11882 and its kin)",
+            ("T1203",),
+        ),
+        **PACKED_FINDINGS,
+    }  # fmt: skip
     reads_meta = True
     result = OleResult
 
@@ -160,6 +167,9 @@ class Ole(Worker[OleOptions]):
 
     def _stream(self, content: bytes, entry: Entry, job: Job) -> Iterator[Any]:
         """What is found in a stream, and the stream."""
+        why = overflow(content) if entry.path[-1] == "Equation Native" else ""
+        if why:
+            yield self.finding("ole_equation_exploit", f"{entry.shown}: {why}")
         stream = Stream(content)
         for found in stream.found(entry.path[-1].upper()):
             child, problem = job.salvage(found.chunks, name=found.name, path=entry.shown, offset=found.offset)

@@ -297,3 +297,11 @@ def test_what_comes_before_the_damage() -> None:
     packed = zlib.compress(MARK * 300, 0)
     made = Inflated(memoryview(packed[:5_000] + b"\xff" * 9_000))
     assert b"".join(made).startswith(MARK * 100)
+
+
+def test_an_equation_that_overflows() -> None:
+    """The Equation Editor's records are looked at wherever its stream is."""
+    head = b"\x1c\0\0\0\2\0" + bytes(22) + b"\3\1\1\3\0\x0a\x01"
+    ran = scan(compound({"ObjectPool/_1/Equation Native": head + b"\x08ZZ" + b"A" * 60}))
+    assert [one.name for one in ran.findings] == ["ole_equation_exploit"]
+    assert not scan(compound({"Equation Native": head + b"\x08\x82\1Times\0\2\x83x\0"})).findings
