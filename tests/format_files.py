@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
 import lzma
 import marshal
@@ -11,6 +12,7 @@ import pickle
 import plistlib
 import sqlite3
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 
@@ -315,6 +317,14 @@ def arc(cargo: bytes) -> bytes:
     return head + cargo + b"\x1a\0"
 
 
+def jmod(cargo: bytes) -> bytes:
+    """A zip, stored, behind four bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        made.writestr("classes/f", cargo)
+    return b"JM\1\0" + out.getvalue()
+
+
 def trx(cargo: bytes) -> bytes:
     """One partition."""
     body = gzip.compress(cargo, mtime=0)
@@ -327,7 +337,7 @@ ARCHIVES: dict[str, Callable[[bytes], bytes]] = {
     "pyc": pyc, "marshal": bare_marshal, "wasm": wasm, "wasm-data": lambda cargo: wasm(cargo, data=True),
     "sqlite": sqlite, "sqlite-spilled": lambda cargo: sqlite(cargo * 20), "onenote": onenote,
     "bplist": lambda cargo: plistlib.dumps({"d": cargo}, fmt=plistlib.FMT_BINARY), "iwa": iwa, "beam": beam,
-    "rdb": rdb, "lz4block": lz4_block, "trx": trx,
+    "rdb": rdb, "lz4block": lz4_block, "trx": trx, "jmod": jmod,
     "qcow": qcow2, "qcow-packed": lambda cargo: qcow2(cargo, packed=True), "qcow-1": qcow1, "qed": qed,
     "vmdk": vmdk, "vmdk-packed": lambda cargo: vmdk(cargo, packed=True), "vdi": vdi, "parallels": parallels,
     "jffs2": jffs2, "jffs2-rtime": lambda cargo: jffs2(cargo, 2),

