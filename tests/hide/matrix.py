@@ -13,6 +13,7 @@ such cargo (too long, no text). `open_issue` says why a place is still silent; a
 from __future__ import annotations
 
 import pkgutil
+import struct
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
@@ -102,7 +103,10 @@ def cells(scanner: Pipeline, host: str, cargo: Iterable[str] = USUAL) -> list[Ce
 
 def _outcome(scanner: Pipeline, one: Place, cargo: str) -> str:
     inside = packed(cargo)
-    content = one.put(inside) if inside else None
+    try:
+        content = one.put(inside) if inside else None
+    except struct.error:  # longer than the place can say
+        content = None
     if content is None:
         return "-"
     request = Request(scan_id=SCAN_ID, payloads=[payload_of(content, one.name or "sample")])

@@ -200,7 +200,7 @@ class OpenSpans:
 
     def __init__(self, accounts: Iterable[Account]) -> None:
         """What an opener has given as children, or left unclaimed (which became some), is searched there."""
-        self._walks = [_Walk(spans) for one in accounts if (spans := list(one.spans()))]
+        self._walks = [_Walk(spans, one.size) for one in accounts if (spans := list(one.spans()))]
 
     def __call__(self, at: int, label: str) -> bool:
         """True where every opener has but searched the bytes as they stand, or played them as media."""
@@ -214,15 +214,28 @@ class OpenSpans:
 class _Walk:
     """One account, walked from front to back."""
 
-    def __init__(self, spans: list[tuple[int, int, Claim]]) -> None:
+    def __init__(self, spans: list[tuple[int, int, Claim]], size: int) -> None:
         self._spans, self._next = spans, 0
         self._ends: dict[Claim, int] = {}
+        self._breaks: set[int] = set()
+        reached = spans[0][0]
+        for start, end, _ in spans:
+            if start > reached:
+                self._breaks.add(reached)
+            reached = max(reached, end)
+        if reached < size:
+            self._breaks.add(reached)
 
     def claim(self, at: int) -> Claim | None:
-        """What the byte was claimed as; what was given or understood is so whoever else searched it."""
+        """What the byte was claimed as; what was given or understood is so whoever else searched it.
+
+        Structure that breaks off is no more than searched: a format may begin in it that goes on behind.
+        """
         while self._next < len(self._spans) and self._spans[self._next][0] <= at:
             _, end, kind = self._spans[self._next]
             self._ends[kind] = max(end, self._ends.get(kind, 0))
             self._next += 1
         kinds = [kind for kind, end in self._ends.items() if end > at]
+        if kinds == [Claim.STRUCTURE] and self._ends[Claim.STRUCTURE] in self._breaks:
+            return Claim.SEARCHED
         return next((kind for kind in kinds if kind not in _SEARCHED), kinds[0] if kinds else None)

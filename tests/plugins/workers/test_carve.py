@@ -115,6 +115,16 @@ def test_what_openers_gave_is_not_looked_through_again() -> None:
     assert [one.meta.extra_data["offset"] for one in carve(content, accounts=[account]).children] == [middle]
 
 
+def test_structure_that_breaks_off_does_not_hide_what_begins_in_it() -> None:
+    """A reader that took a mark for its own header, and knew nothing of what follows."""
+    packed = gzip.compress(TEXT)
+    account = Account(4 + len(packed))
+    account.structure(0, 6)
+    assert [
+        one.meta.extra_data["offset"] for one in carve(b"head" + packed, accounts=[account]).children
+    ] == [4]
+
+
 def test_an_account_that_claims_nothing_closes_nothing() -> None:
     """An opener that found out that the payload is none of its own has no say about it."""
     assert OpenSpans([Account(100)])(50, "gzip")
