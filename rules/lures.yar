@@ -10,7 +10,7 @@ rule clickfix_page
         $copy1 = /clipboard\s{0,4}\.\s{0,4}writeText\s{0,4}\(/ nocase
         $copy2 = /execCommand\s{0,4}\(\s{0,4}["']copy/ nocase
         $copy3 = "clipboardData.setData" nocase
-        $command = /(powershell|pwsh|mshta|msiexec|cmd(\.exe)?\s{1,4}\/[ck]|curl(\.exe)?\s|bitsadmin|certutil|rundll32|regsvr32|finger(\.exe)?\s|conhost|osascript|base64\s{1,4}-d)/ nocase
+        $command = /\b(powershell|pwsh|mshta|msiexec|curl|bitsadmin|certutil|rundll32|regsvr32|osascript|conhost|wscript)(\.exe)?["']?\s{1,4}["'\/\\\-$%({]{0,3}[\w:.\/\\-]{2}|\bcmd(\.exe)?\s{1,4}\/[ck]|\bfinger\.exe|base64\s{1,4}-d/ nocase
         $keys1 = /(Win(dows)?(\s|&nbsp;|<[^>]{1,40}>|\s?key){0,6}\+(\s|&nbsp;|<[^>]{1,40}>){0,6}(R|X|I)\b|Windows\s{1,4}(key|logo|button)|⊞)/ nocase
         $keys2 = /(CTRL|Strg|⌘|Cmd)(\s|&nbsp;|<[^>]{1,40}>){0,6}\+(\s|&nbsp;|<[^>]{1,40}>){0,6}V\b/ nocase
         $keys3 = /(verif(y|ication)|captcha|not a robot|human|address bar|Terminal|Run (dialog|box|window))/ nocase
@@ -87,11 +87,12 @@ rule html_smuggles_data_address
         $tag = /<(html|script|body|svg)/ nocase
         $link = /<a\s[^>]{0,300}href\s{0,4}=\s{0,4}["']?data:(application|binary|octet)[^,"']{0,80};base64,[A-Za-z0-9+\/%=\s]{300}/ nocase
         $fetch = /(fetch|open|assign|replace|href\s{0,4}=|src\s{0,4}=)\s{0,4}\(?\s{0,4}["'`]data:(application|binary|octet)[^,"'`]{0,80};base64,[A-Za-z0-9+\/%=\s]{300}/ nocase
-        $built = /["'`]data:(application|binary|octet|text\/html)[^,"'`]{0,80};base64,\s{0,4}(["'`]\s{0,4}\+|\$\{)/ nocase
+        $built = /["'`]data:(application|binary|octet)[^,"'`]{0,80};base64,\s{0,4}(["'`]\s{0,4}\+|\$\{)/ nocase
         $save = /(\bdownload\b|\.click\s{0,4}\(|createObjectURL|location)/
+        $click = /\.click\s{0,4}\(|dispatchEvent|MouseEvent/
         $font = /data:application\/(x-)?font/ nocase
     condition:
-        filesize < 30MB and $tag in (0 .. 4096) and not $font and $save and any of ($link, $fetch, $built)
+        filesize < 30MB and $tag in (0 .. 4096) and not $font and (($save and any of ($link, $fetch)) or ($built and $click))
 }
 
 rule html_sends_password_to_chat_bot
@@ -121,9 +122,10 @@ rule html_brand_login_to_other_host
         $action = /<form[^>]{1,300}action\s{0,3}=\s{0,3}["']?https?:\/\// nocase
         $own = /<form[^>]{1,300}action\s{0,3}=\s{0,3}["']?https?:\/\/([\w-]{1,60}\.){0,4}(microsoft|microsoftonline|live|office|google|apple|paypal|adobe|dropbox|docusign|netflix|dhl|amazon|facebook|linkedin)\.com\b/ nocase
         $title = /<title>[^<]{0,60}(Sign in to your (Microsoft )?account|Microsoft|Office ?365|Outlook|OneDrive|SharePoint|PayPal|DocuSign|Dropbox|Adobe|DHL|Netflix|Apple ID|Google|Amazon|Facebook|LinkedIn|Webmail|Bank)/ nocase
+        $page = /<(html|!doctype|head|body|title|form|div|meta|style|script)\b/ nocase
         $mark = /(aadcdn\.ms(auth|ftauth)\.net|logincdn\.ms(auth|ftauth)\.net|paypalobjects\.com|ssl\.gstatic\.com\/accounts|cdn\.docusign\.net)/ nocase
     condition:
-        filesize < 5MB and $password and $action and not $own and ($title or $mark)
+        filesize < 5MB and $page in (0 .. 4096) and $password and $action and not $own and ($title or $mark)
 }
 
 rule svg_runs_script

@@ -56,7 +56,7 @@ rule php_web_shell
         $run = /([;{}>?:=&|(]|<\?(php|=)?|\belse|\breturn|\becho|\bprint)\s{0,20}[@(]{0,3}(eval|assert|system|shell_exec|passthru|exec|popen|proc_open|create_function|preg_replace\s{0,4}\(\s{0,4}["'][^"']{1,40}e["']\s{0,4},)\s{0,4}\(?\s{0,4}@?((base64_decode|stripslashes|urldecode|str_rot13|trim|hex2bin|gzinflate)\s{0,4}\(\s{0,4}){0,3}\$_(GET|POST|REQUEST|COOKIE|SERVER|FILES)\s{0,4}[\[{]/ nocase
         $variable = /\$\w{1,30}\s{0,4}=\s{0,4}@?((base64_decode|stripslashes|urldecode|str_rot13|trim|hex2bin)\s{0,4}\(\s{0,4}){0,3}\$_(GET|POST|REQUEST|COOKIE)\s{0,4}\[[^;]{1,80};[^}]{0,300}[;{}\s@(=]((eval|assert|system|shell_exec|passthru|popen|proc_open)\s{0,4}\(\s{0,4}["']?\$|\$\w{1,30}\s{0,4}\(\s{0,4}\$_(GET|POST|REQUEST|COOKIE))/ nocase
         $called = /[;{}>(=@\s]\$_(GET|POST|REQUEST|COOKIE)\s{0,4}\[[^\]\r\n]{1,40}\]\s{0,4}\(\s{0,4}@?\$_(GET|POST|REQUEST|COOKIE)/ nocase
-        $back = /`\s{0,4}\$_(GET|POST|REQUEST)/
+        $back = /([;{}>?:=(]|\becho|\bprint|\breturn)\s{0,8}`[^`\r\n]{0,80}\$_(GET|POST|REQUEST|COOKIE)\s{0,4}\[/
     condition:
         filesize < 2MB and ($php or $short) and ($run or $back or $called or ($variable and filesize < 16KB))
 }
