@@ -43,6 +43,7 @@ class Parts:
         """Scripts that unpack code or start an attached file."""
         self._job, self._meter = job, meter
         self._overlap = 2 * len(document.view) + _FREE_OVERLAP
+        self._plain_overlap = self._overlap
         self._packed_left = _MOST_PACKED_TOGETHER
         self._reported: Counter[Reason] = Counter()
 
@@ -201,7 +202,15 @@ class Parts:
         """Pictures within a page's contents, whether these are packed or stand in the file as they are."""
         if one.subtype == b"Image" or sum(map(len, held)) > _MOST_PACKED:
             return
-        plain = b"".join(held) or bytes(self.document.bytes_of(one)[:_MOST_PACKED])
+        plain = b"".join(held)
+        if not plain:
+            stands = self.document.bytes_of(one)[:_MOST_PACKED]
+            self._plain_overlap -= len(stands)
+            if self._plain_overlap < 0:
+                raise LimitReached(
+                    Reason.RATIO, "streams overlap: together they hold more than the file does"
+                )
+            plain = bytes(stands)
         yield from inline(plain, self._meter)
 
     def _child(self, one: Stream, name: str) -> Child | None:
