@@ -124,8 +124,8 @@ class _Places:
 
     def __init__(self, payload: Payload, job: Job) -> None:
         self._label, self._view = kind_of(payload).label, payload.view()
-        self._spans = OpenSpans(job.accounts)
         family = "zip" if self._label in _ZIPS else self._label
+        self._spans = OpenSpans(job.accounts, family)
         self._own = family if family in FORMATS and not job.accounts else ""
         self._streams_before: tuple[bytes, ...] = () if job.accounts else _STREAMS_BEFORE.get(self._label, ())
 

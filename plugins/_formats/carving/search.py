@@ -198,14 +198,18 @@ _SEARCHED = frozenset({Claim.SEARCHED, Claim.MEDIA, Claim.UNREAD})
 class OpenSpans:
     """Where formats may begin that no opener has accounted for: asked for ascending places."""
 
-    def __init__(self, accounts: Iterable[Account]) -> None:
-        """What an opener has given as children, or left unclaimed (which became some), is searched there."""
+    def __init__(self, accounts: Iterable[Account], own: str = "") -> None:
+        """What an opener has given as children, or left unclaimed (which became some), is searched there.
+
+        `own` is the payload's own format, whose readers know their marks wherever their structure ends.
+        """
+        self._own = own
         self._walks = [_Walk(spans, one.size) for one in accounts if (spans := list(one.spans()))]
 
     def __call__(self, at: int, label: str) -> bool:
         """True where every opener has but searched the bytes as they stand, or played them as media."""
         for walk in self._walks:
-            claim = walk.claim(at)
+            claim = walk.claim(at, known=label == self._own)
             if claim not in _SEARCHED or (claim is Claim.MEDIA and label == "zlib"):
                 return False
         return True
@@ -226,16 +230,17 @@ class _Walk:
         if reached < size:
             self._breaks.add(reached)
 
-    def claim(self, at: int) -> Claim | None:
+    def claim(self, at: int, *, known: bool = False) -> Claim | None:
         """What the byte was claimed as; what was given or understood is so whoever else searched it.
 
-        Structure that breaks off is no more than searched: a format may begin in it that goes on behind.
+        Structure that breaks off is no more than searched: a format may begin in it that goes on behind,
+        unless it is the one that the reader of the structure has `known`.
         """
         while self._next < len(self._spans) and self._spans[self._next][0] <= at:
             _, end, kind = self._spans[self._next]
             self._ends[kind] = max(end, self._ends.get(kind, 0))
             self._next += 1
         kinds = [kind for kind, end in self._ends.items() if end > at]
-        if kinds == [Claim.STRUCTURE] and self._ends[Claim.STRUCTURE] in self._breaks:
+        if not known and kinds == [Claim.STRUCTURE] and self._ends[Claim.STRUCTURE] in self._breaks:
             return Claim.SEARCHED
         return next((kind for kind in kinds if kind not in _SEARCHED), kinds[0] if kinds else None)

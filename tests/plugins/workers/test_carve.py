@@ -125,6 +125,15 @@ def test_structure_that_breaks_off_does_not_hide_what_begins_in_it() -> None:
     ] == [4]
 
 
+def test_a_local_header_with_room_behind_it_is_no_other_archive() -> None:
+    """Office pads its local headers: what the zip's own reader leaves behind one is a child, the rest is not."""
+    account = Account(400)
+    account.structure(0, 40)
+    account.structure(100, 40)
+    assert not OpenSpans([account], "zip")(110, "zip")
+    assert OpenSpans([account], "zip")(110, "gzip")
+
+
 def test_an_account_that_claims_nothing_closes_nothing() -> None:
     """An opener that found out that the payload is none of its own has no say about it."""
     assert OpenSpans([Account(100)])(50, "gzip")
