@@ -65,16 +65,19 @@ rule html_smuggles_array
         attack = "T1027.006"
     strings:
         $tag = /<(html|script|body|svg)/ nocase
-        $array = /(Uint8Array(\s{0,4}\.\s{0,4}(from|of))?\s{0,4}\(|=)\s{0,4}\[?\s{0,4}(0x[0-9a-f]{1,2}|[0-9]{1,3})(\s{0,4},\s{0,4}(0x[0-9a-f]{1,2}|[0-9]{1,3})){60}/ nocase
-        $hex = /["'](\\x)?[0-9a-f]{400}/ nocase
+        // two numbers are enough to know a list by; to count all of them costs their square
+        $array1 = /Uint8Array(\s{0,4}\.\s{0,4}(from|of))?\s{0,4}\(\s{0,4}\[?\s{0,4}(0x)?[0-9a-f]{1,3}\s{0,4},\s{0,4}(0x)?[0-9a-f]{1,3}\s{0,4},/ nocase
+        $array2 = /=\s{0,4}\[\s{0,4}(0x)?[0-9a-f]{1,3}\s{0,4},\s{0,4}(0x)?[0-9a-f]{1,3}\s{0,4},\s{0,4}(0x)?[0-9a-f]{1,3}\s{0,4},/ nocase
+        $hex = /parseInt\s{0,4}\([^;\r\n]{1,60},\s{0,4}(16|0x10)\s{0,4}\)/
         $key = /\^\s{0,4}(0x[0-9a-f]{1,2}|[0-9]{1,3}|\w{1,20})/ nocase
+        $bytes = /Uint8Array|fromCharCode/
         $blob = /new\s{1,4}(Blob|File)\s{0,4}\(/
         $save1 = "msSaveOrOpenBlob"
         $save2 = "createObjectURL"
         $save3 = "msSaveBlob"
         $name = /(\.download\s{0,4}=|setAttribute\s{0,4}\(\s{0,4}["']download|new\s{1,4}File\s{0,4}\(|msSave(OrOpen)?Blob\s{0,4}\(|navigator\.|location)/
     condition:
-        filesize < 30MB and $tag in (0 .. 4096) and ($array or ($hex and $key)) and $blob and any of ($save*) and $name
+        filesize < 30MB and $tag in (0 .. 4096) and ($array1 or ($array2 and $bytes) or ($hex and $key)) and $blob and any of ($save*) and $name
 }
 
 rule html_smuggles_data_address

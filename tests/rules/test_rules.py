@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 import zipfile
 from base64 import b64encode
 from io import BytesIO
@@ -82,6 +83,10 @@ SAMPLES: dict[str, tuple[list[bytes], list[bytes]]] = {
     "calendar_or_contact": (
         [b"junk\r\nBEGIN:VCALENDAR\r\nATTACH;ENCODING=BASE64;VALUE=BINARY:QUJD\r\n", b"BEGIN:VCARD\nPHOTO;ENCODING=b:QUJD\n"],
         [b"BEGIN:VCALENDAR\r\nSUMMARY:x\r\n", b"ENCODING=BASE64"],
+    ),
+    "cms_in_base64": (
+        [b64encode(b"\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02" + bytes(40))],
+        [b"Content-Type: application/pkcs7-mime\r\n\r\n" + b64encode(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"), b"MIAGCSqG"],
     ),
     "outlook_message": (
         [OLE + bytes(600) + "__substg1.0_".encode("utf-16-le")],
@@ -208,3 +213,16 @@ def test_ordinary_files_have_no_findings() -> None:
     root = Path(json.__file__).parent.parent
     files = [*sorted(root.glob("*.py"))[:150], *sorted(SHIPPED.parent.glob("*.md"))]
     assert {str(one): found for one in files if (found := hits(one.read_bytes()))} == {}
+
+
+@pytest.mark.parametrize("unit", [b"A", b"0,", b"'a", b"= [1,", b"\\x41", b"<a ", b"\r\n"])
+def test_floods_cost_as_much_as_their_size(unit: bytes) -> None:
+    """A pattern with a long repetition in front of nothing rare costs its square: four times the bytes show it."""
+
+    def cost(size: int) -> float:
+        began = time.process_time()
+        hits(unit * (size // len(unit)))
+        return time.process_time() - began
+
+    cost(1_000)
+    assert cost(2_000_000) < 8 * cost(500_000) + 1

@@ -93,9 +93,9 @@ def test_each_sees_the_verdict_so_far() -> None:
         return [Finding(f"more{len(seen)}", 500)]
 
     response = decorated(look, look)
-    assert seen == [("suspicious", 500), ("malicious", 1000)]
+    assert seen == [("suspicious", 500), ("suspicious", 999)]
     assert response.verdict is not None
-    assert response.verdict.score == 1500
+    assert response.verdict.score == 999
     assert len(response.results[0].findings) == 3
 
 
