@@ -15,6 +15,7 @@ from plugins._text.textual import blocks_of, charset_of, pieces_of, text_of
 
 _NUMBER = rb"=?\s{0,4}(?:0[xX]([0-9a-fA-F]{1,2})|([0-9]{1,3}))(?![0-9a-zA-Z.])"
 _KEYS = (re.compile(rb"\^" + _NUMBER), re.compile(rb"[xX][oO][rR]" + _NUMBER))
+_ESCAPED_SLASH = re.compile(rb"[A-Za-z0-9+/]{4}\\/[A-Za-z0-9+/\\]")
 _MAX_KEYS = 4
 _NAMED = frozenset(("uu", "yenc", "vbe", "git"))
 
@@ -39,6 +40,8 @@ def found_in(view: memoryview) -> Iterator[tuple[Found, bool]]:
         normal = normal_form(block)
         for found in _unseen(_of_text(block, has_normal_form=normal is not None), seen):
             yield found._replace(offset=found.offset + offset), False
+        for found in _unseen(_of_escaped_slashes(block), seen):
+            yield found, True
         if normal is not None:
             changed = _Changed(block, normal)
             for found in _unseen(_of_lines(changed.text), seen):
@@ -81,6 +84,13 @@ def _of_text(text: bytes, *, has_normal_form: bool) -> Iterator[Found]:
     keys = _keys(text) if "xor" in tricks else ()
     yield from _runs_of(text, tricks, keys, has_normal_form=has_normal_form)
     yield from blocks.found_in(text, tricks, keys)
+
+
+def _of_escaped_slashes(text: bytes) -> Iterator[Found]:
+    r"""Base64 as JSON writers put it down: `\/` for each slash."""
+    if b"\\/" in text:
+        lines = [line for line in text.split(b"\n") if _ESCAPED_SLASH.search(line)]
+        yield from radix64.found_in(b"\n".join(lines).replace(b"\\/", b"/"))
 
 
 def _of_lines(lines: bytes) -> Iterator[Found]:

@@ -176,7 +176,11 @@ def _bytes_of(numbers: _List, text: bytes) -> bytes | None:
         plain = _PLAIN_PREFIXES.sub(b"", text)
         return bytes.fromhex(plain[: len(plain) & ~1].decode("ascii"))
     if numbers.form == "wide escapes":
-        return b"".join(int(code[2:6], 16).to_bytes(2, "little") for code in _split(text, 6))
+        codes = [int(code[2:6], 16) for code in _split(text, 6)]
+        # a letter a byte, as `unescape` makes of them; shell code puts two bytes into each
+        return (
+            bytes(codes) if max(codes, default=0) < 256 else b"".join(n.to_bytes(2, "little") for n in codes)
+        )
     if numbers.form == "hex words":
         return b"".join(int(code, 16).to_bytes(4, "little") for code in _HEX_WORD.findall(text))
     return _of_numbers(text, numbers.base)
