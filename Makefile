@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # what make itself would take apart in a file's name reaches the shell as it was typed
 quoted = '$(subst ','\'',$(1))'
 
-.PHONY: help setup setup-dev scan test soak check lint types format lock docs rules rooms e2e bench \
+.PHONY: help setup setup-dev scan test where soak check lint types format lock docs rules rooms e2e bench \
   coverage bundle deploy clean
 
 help: ## Show what there is to do
@@ -60,6 +60,9 @@ endif
 
 test: setup-dev ## Run the tests; ends with the list of what was not run (ARGS="-k zip" for some)
 	@$(BIN)/python -m pytest -m "not e2e and not soak" -rs $(ARGS)
+
+where: setup-dev ## Name the tests of FILE=path
+	@$(BIN)/python -m infra.where $(call quoted,$(value FILE))
 
 check: setup-dev ## Exactly what CI runs: lint, types, docs, tests, whole paths, bench; each with its time
 	@MAKE="$(MAKE)" bash infra/check.sh
