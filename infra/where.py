@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def tests_of(source: Path) -> list[Path]:
+def covering(source: Path) -> list[Path]:
     """Test files by name first, then by import, each once, in order."""
     module = ".".join(source.with_suffix("").parts)
     parent, _, leaf = module.rpartition(".")
@@ -30,7 +30,7 @@ def main() -> None:
         source = (ROOT / argument).resolve()
         if not source.is_file() or ROOT not in source.parents:
             raise SystemExit(f"{argument}: no file of this project")
-        found = tests_of(source.relative_to(ROOT))
+        found = covering(source.relative_to(ROOT))
         if not found:
             raise SystemExit(f"{argument}: no test names or imports it")
         print("\n".join(map(str, found)))
