@@ -129,6 +129,7 @@ class Stack:
             "STOQ_CONNECTOR__FIRESTORE__PROJECT": gcs.PROJECT,
             "STOQ_CONNECTOR__PUBSUB__TOPIC": self.topic("results"),
             "STOQ_TRIGGER__BUCKET": INCOMING,
+            "STOQ_TRIGGER__OTHER_BUCKETS": QUIET,
         }
 
     def topic(self, name: str) -> str:

@@ -9,7 +9,7 @@ LITTLE_TIME = {
     "STOQ_LIMITS__REQUEST_WALL_MS": "16000",
     "STOQ_LIMITS__RESERVE_MS": "13000",
     "STOQ_SCAN__ALWAYS": '["hash","mimetype","yara","slow"]',
-    "STOQ_SANDBOX__CHILDREN": "1",
+    "STOQ_SANDBOX__PROCESSES": "1",
 }
 
 

@@ -75,9 +75,10 @@ def comparable(document: dict[str, Any]) -> dict[str, Any]:
         if result["extracted_from"] is None:
             for name in _REFERENCE:
                 result["payload_meta"]["extra_data"].pop(name, None)
-        [place] = result["archivers"].values()
-        result["archivers"] = place.get("key", place.get("path")).rpartition("/")[2]
-        assert result["plugins_run"].pop("archivers")
+        kept = result["payload_meta"]["should_archive"]
+        places = [place.get("key", place.get("path")) for place in result["archivers"].values()]
+        assert len(places) == len(result["plugins_run"].pop("archivers")) == kept
+        result["archivers"] = [place.rpartition("/")[2] for place in places]
     return made
 
 
