@@ -183,7 +183,7 @@ def test_a_deadline_in_the_middle(stack: Stack) -> None:
     document = stack.results.get(stack.scan_id(ref))
     assert document
     assert verdict(document) == "incomplete"
-    assert set(reasons(document)) == {"deadline"}
+    assert set(reasons(document)) == {"deadline", "not_searched"}
     root, *members = document["results"]
     assert [one["size"] for one in members] == [1_000, 1_001, 1_002, 1_003]
     assert root["plugins_run"]["workers"]

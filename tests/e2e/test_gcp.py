@@ -245,7 +245,7 @@ def test_a_deadline_in_the_middle(stack: Stack, relay: Relay) -> None:
     for store in (stack.results, stack.other_results):
         document = store.get(stack.scan_id(ref)) or {}
         assert verdict(document) == "incomplete"
-        assert set(reasons(document)) == {"deadline"}
+        assert set(reasons(document)) == {"deadline", "not_searched"}
         root, *members = document["results"]
         assert [one["size"] for one in members] == [1_000, 1_001, 1_002, 1_003]
         assert root["plugins_run"]["workers"]
