@@ -75,6 +75,8 @@ def _unseen(found: Iterator[Found], seen: set[int]) -> Iterator[Found]:
     for decoded in found:
         if decoded.label == CERTIFICATE or hash(decoded.data) in seen:
             continue
+        if not decoded.data.strip(decoded.data[:1]):  # one byte over and over: a row of digits, no text
+            continue
         seen.add(hash(decoded.data))
         yield decoded
 
